@@ -1,0 +1,94 @@
+"""Every exception that barograph raises on purpose.
+
+    BarographError
+    ├── UsageError              the caller asked for what cannot be
+    │   ├── MissingExtra        an optional dependency is not installed
+    │   ├── PolicyError         a policy file says something we do not know
+    │   ├── RunConflict         `resume` forbids what would happen to the run
+    │   ├── UnknownRun          no run of that id under the root
+    │   ├── UnknownSeries       the run has no series of that name
+    │   ├── BindRefused         the server may not, or cannot, listen there
+    │   └── RootBusy            another process holds the lock that this one needs
+    ├── JournalError
+    │   ├── LineError           one line of a journal cannot be read
+    │   ├── UnsafePath          a path that must not be opened: link, FIFO, outside the root
+    │   └── WriteError          the journal cannot be written now
+    └── CheckpointError         a checkpoint folder cannot be used
+
+A message says what was wrong, the value seen, where, and what to do. The parts are attributes as well.
+"""
+
+
+class BarographError(Exception):
+    """Base of all errors here: `problem`, then where it was seen, then what to do about it."""
+
+    def __init__(self, problem: str, *, where: str | None = None, advice: str | None = None) -> None:
+        self.problem = problem
+        self.where = where
+        self.advice = advice
+        said = problem if where is None else f"{problem} (at {where})"
+        super().__init__(said if advice is None else f"{said}. {advice}")
+
+
+class UsageError(BarographError):
+    """The caller asked for something that cannot be; nothing was done."""
+
+
+class MissingExtra(UsageError):
+    """An optional dependency is needed and not installed; `advice` holds the install line."""
+
+    def __init__(self, package: str, *, extra: str, purpose: str) -> None:
+        self.package = package
+        self.extra = extra
+        super().__init__(
+            f"{purpose} needs {package}, which is not installed",
+            advice=f"Install it with: pip install 'barograph[{extra}]'",
+        )
+
+
+class PolicyError(UsageError):
+    """A policy file has an unknown table or key, a value out of range, or is no TOML."""
+
+
+class RunConflict(UsageError):
+    """`resume` says "never" and the run exists, or says "must" and it does not."""
+
+
+class UnknownRun(UsageError):
+    """There is no run of that id under the root."""
+
+
+class UnknownSeries(UsageError):
+    """The run has no series of that name."""
+
+
+class BindRefused(UsageError):
+    """The server refuses an address (beyond loopback without a token), or the port is taken."""
+
+
+class RootBusy(UsageError):
+    """Another process holds the lock of this root."""
+
+
+class JournalError(BarographError):
+    """Something about a journal file."""
+
+
+class LineError(JournalError):
+    """One journal line cannot be read; `reason` is one of a few fixed words, so that it can be counted."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        self.reason = reason
+        super().__init__(f"{reason}: {detail}")
+
+
+class UnsafePath(JournalError):
+    """A path inside a run that must not be opened: a link, a FIFO, a device, or outside the root."""
+
+
+class WriteError(JournalError):
+    """The journal cannot be written now; what was not written stays queued."""
+
+
+class CheckpointError(BarographError):
+    """A checkpoint folder is incomplete, of an unsupported format, or not a checkpoint."""

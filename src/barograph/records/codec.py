@@ -1,0 +1,173 @@
+r"""Record <-> JSON line, and document -> JSON body.
+
+A line is the record's JSON object with one more key at its end, `"_c"`: the CRC-32 of everything before that key's
+comma, closed with `}`, as eight hex digits. A line without it is accepted and reported as unchecked, so that logs of
+others can be read; a line whose sum is wrong is refused.
+
+JSON has no NaN and no infinities. They are the strings "NaN", "Infinity" and "-Infinity" wherever a float may stand.
+msgspec writes `null` for them and offers no hook, so a line that holds a `null` is encoded a second time with the
+values spelled out: ordinary lines pay one substring search. Reading works the same way: strict first, and only a line
+that holds one of the spellings is walked and converted by the types of its kind. Nothing else is converted: "7" is no
+step, and `true` is no loss.
+
+This is the one module where a value may be of any type: it stands between JSON and the records.
+"""
+
+import math
+import zlib
+from typing import Any
+
+import msgspec
+from msgspec import inspect
+
+from barograph.errors import LineError
+from barograph.records import KINDS, Record
+
+_SUM_LENGTH = len(b',"_c":"00000000"}')
+_SPELLED = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+_NO_JSON = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+_encode_json = msgspec.json.Encoder().encode
+_decode_record = msgspec.json.Decoder(Record).decode
+
+
+class Unknown(msgspec.Struct, frozen=True, kw_only=True):
+    """A well-formed line of a kind that this version does not know: kept whole and counted."""
+
+    kind: str
+    """The line's `type`."""
+    body: bytes
+    """The line as it was, byte for byte, its checksum included, without its newline."""
+
+
+class Decoded(msgspec.Struct, frozen=True, kw_only=True):
+    """One line that could be read."""
+
+    record: Record | Unknown
+    """The fact, or the line itself if its kind is unknown."""
+    checked: bool
+    """Whether the line carried a checksum (and it was right)."""
+
+
+class _Kind(msgspec.Struct):
+    type: str
+
+
+_decode_kind = msgspec.json.Decoder(_Kind).decode
+_BY_TAG: dict[str, type[Record]] = {str(kind.__struct_config__.tag): kind for kind in KINDS}
+_TYPES: dict[str, inspect.StructType] = {}
+
+
+def encode_line(record: Record) -> bytes:
+    """The journal line of a record, checksum and newline included. Lone surrogates in texts become `?`."""
+    body = encode_document(record)
+    return b'%b,"_c":"%08x"}\n' % (body[:-1], zlib.crc32(body))
+
+
+def encode_document(document: msgspec.Struct) -> bytes:
+    """JSON of a Struct, without a checksum, with non-finite floats spelled out."""
+    try:
+        body = _encode_json(document)
+    except UnicodeEncodeError:
+        return _encode_json(_spell(msgspec.to_builtins(document)))
+    if b"null" in body:
+        return _encode_json(_spell(msgspec.to_builtins(document)))
+    return body
+
+
+def decode_line(line: bytes) -> Decoded:
+    """Read one line (with or without its newline).
+
+    Raises `LineError` with one of the reasons `checksum`, `not_json`, `no_type`, `wrong_type`.
+    """
+    line = line.rstrip(b"\r\n")
+    body = line
+    checked = line[-_SUM_LENGTH : -_SUM_LENGTH + 7] == b',"_c":"' and line.endswith(b'"}')
+    if checked:
+        body = line[:-_SUM_LENGTH] + b"}"
+        said = line[-10:-2]
+        if b"%08x" % zlib.crc32(body) != said:
+            raise LineError("checksum", f"the line says {said!r}, its bytes give {zlib.crc32(body):08x}")
+    try:
+        return Decoded(record=_decode_record(body), checked=checked)
+    except msgspec.ValidationError as error:
+        record = _decode_unusual(body, error)
+    except _NO_JSON as error:
+        raise LineError("not_json", str(error)) from error
+    if isinstance(record, Unknown):
+        record = Unknown(kind=record.kind, body=line)
+    return Decoded(record=record, checked=checked)
+
+
+def _decode_unusual(line: bytes, error: msgspec.ValidationError) -> Record | Unknown:
+    """A line that the strict reader refused: an unknown kind, spelled floats, or a wrong type."""
+    try:
+        kind = _decode_kind(line).type
+    except msgspec.ValidationError as missing:
+        _must_be_json(line)
+        raise LineError("no_type", "the line has no text under `type`") from missing
+    except _NO_JSON as broken:
+        raise LineError("not_json", str(broken)) from broken
+    if kind not in _BY_TAG:
+        return Unknown(kind=kind, body=line)
+    if not any(spelling in line for spelling in (b'"NaN"', b'Infinity"')):
+        raise LineError("wrong_type", str(error)) from error
+    try:
+        return msgspec.convert(_unspell(msgspec.json.decode(line), _struct_type(kind)), type=_BY_TAG[kind])
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as still:
+        raise LineError("wrong_type", str(still)) from still
+
+
+def _must_be_json(line: bytes) -> None:
+    """The typed readers stop at the first wrong type, with the rest of the line unread."""
+    try:
+        msgspec.json.decode(line)
+    except msgspec.ValidationError:  # a number that Python cannot hold is JSON all the same
+        return
+    except _NO_JSON as broken:
+        raise LineError("not_json", str(broken)) from broken
+
+
+def _struct_type(kind: str) -> inspect.StructType:
+    if kind not in _TYPES:
+        found = inspect.type_info(_BY_TAG[kind])
+        assert isinstance(found, inspect.StructType)
+        _TYPES[kind] = found
+    return _TYPES[kind]
+
+
+def _spell(value: Any) -> Any:
+    """The same builtins with non-finite floats as their spellings and texts that UTF-8 can hold."""
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return value
+        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    if isinstance(value, dict):
+        return {_spell(key): _spell(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_spell(item) for item in value]
+    if isinstance(value, str) and not value.isascii():
+        return value.encode("utf-8", "replace").decode("utf-8")
+    return value
+
+
+def _unspell(value: Any, wanted: inspect.Type) -> Any:
+    """`value` with the three spellings turned into floats wherever `wanted` has a float and no text."""
+    if isinstance(wanted, inspect.Metadata):
+        return _unspell(value, wanted.type)
+    if isinstance(wanted, inspect.UnionType):
+        kinds = [kind.type if isinstance(kind, inspect.Metadata) else kind for kind in wanted.types]
+        if any(isinstance(kind, inspect.StrType) for kind in kinds):
+            return value
+        for kind in kinds:
+            value = _unspell(value, kind)
+        return value
+    if isinstance(wanted, inspect.FloatType) and isinstance(value, str):
+        return _SPELLED.get(value, value)
+    if isinstance(wanted, inspect.DictType) and isinstance(value, dict):
+        return {key: _unspell(item, wanted.value_type) for key, item in value.items()}
+    if isinstance(wanted, inspect.ListType) and isinstance(value, list):
+        return [_unspell(item, wanted.item_type) for item in value]
+    if isinstance(wanted, inspect.StructType) and isinstance(value, dict):
+        types = {field.encode_name: field.type for field in wanted.fields}
+        return {key: _unspell(item, types[key]) if key in types else item for key, item in value.items()}
+    return value

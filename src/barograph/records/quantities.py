@@ -1,0 +1,24 @@
+"""The types that records are made of: steps, times, run ids, numbers that may be non-finite."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+Step = Annotated[int, Meta(ge=0, le=2**63 - 1, description="Optimizer step; never reset within a run.")]
+Attempt = Annotated[int, Meta(ge=1, le=999_999, description="1 for the first start of a run, 2 for its first resume.")]
+Seconds = Annotated[float, Meta(description="Seconds since 1970-01-01T00:00:00 UTC by the writer's wall clock.")]
+RunId = Annotated[
+    str,
+    Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}\Z", description="The name of the run's folder under its root."),
+]
+Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+NonFinite = Literal["NaN", "Infinity", "-Infinity"]
+"""How JSON of ours spells the floats that JSON itself cannot."""
+
+Number = float | NonFinite
+"""A float in a document of ours. In Python it is always a `float`; only the JSON has the spellings."""
+
+AlertLevel = Literal["info", "warning", "critical"]
+VerdictWord = Literal["PASS", "WARN", "FAIL", "SKIP", "ERROR"]
+RunStateWord = Literal["idle", "training", "paused", "completed", "crashed"]
