@@ -1,0 +1,58 @@
+"""Which points of which attempt are shown, when a run was resumed from an earlier step than it had reached.
+
+Attempt 1 reaches step 99 and dies, attempt 2 goes on at step 60: the steps 60-99 of attempt 1 are a ghost tail. They
+stay in the log and are not drawn. Two rules: nothing of an older attempt is shown from a newer attempt's first step on,
+and where two attempts have the same step, the newer one's point is shown.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+import numpy as np
+from msgspec import Meta, Struct
+from numpy.typing import NDArray
+
+from barograph.records.quantities import Attempt, Step
+
+
+class AttemptSteps(Struct, frozen=True, kw_only=True):
+    """The steps that one attempt logged."""
+
+    attempt: Annotated[Attempt, Meta(description="Its number.")]
+    first_step: Annotated[Step | None, Meta(description="The least step; None if it logged none, and hides nothing.")]
+
+
+def shown_until(attempts: Sequence[AttemptSteps]) -> dict[Attempt, Step]:
+    """Attempt -> the step from which on its points are hidden; an attempt that nothing hides is not in it."""
+    hidden_from: dict[Attempt, Step] = {}
+    least: Step | None = None
+    for steps in sorted(attempts, key=lambda one: one.attempt, reverse=True):
+        if least is not None:
+            hidden_from[steps.attempt] = least
+        if steps.first_step is not None:
+            least = steps.first_step if least is None else min(least, steps.first_step)
+    return hidden_from
+
+
+def shown_points(
+    steps: NDArray[np.int64], attempts: NDArray[np.int64], *, hidden_from: Mapping[Attempt, Step]
+) -> NDArray[np.int64]:
+    """Places of the points that are shown, ordered by step; points of one attempt and step stay in their order.
+
+    `steps: [points]` and `attempts: [points]` belong together, in the order in which they were written; `hidden_from`
+    is what `shown_until` gives.
+    """
+    visible = np.ones(len(steps), dtype=np.bool_)
+    for attempt, limit in hidden_from.items():
+        visible &= (attempts != attempt) | (steps < limit)
+    places: NDArray[np.int64] = np.flatnonzero(visible).astype(np.int64)
+    ordered = steps[places]
+    if np.all(ordered[1:] > ordered[:-1]):
+        return places
+    # lexsort is stable, its last key is the first to sort by.
+    places = places[np.lexsort((attempts[places], ordered))]
+    ordered = steps[places]
+    group_ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
+    newest = np.repeat(attempts[places][group_ends], np.diff(group_ends, prepend=-1))
+    kept: NDArray[np.int64] = places[attempts[places] == newest]
+    return kept

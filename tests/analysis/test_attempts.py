@@ -1,0 +1,71 @@
+"""Laws of what is shown when attempts overlap."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from barograph.analysis import AttemptSteps, shown_points, shown_until
+
+LOGS = st.lists(st.lists(st.integers(0, 30), max_size=20), max_size=4)
+"""Per attempt, the steps that it logged, in any order."""
+
+
+def cuts(logs: list[list[int]]) -> dict[int, int]:
+    return shown_until(
+        [
+            AttemptSteps(attempt=number, first_step=min(steps, default=None))
+            for number, steps in enumerate(logs, start=1)
+        ]
+    )
+
+
+def shown(logs: list[list[int]]) -> list[tuple[int, int, int]]:
+    """(step, attempt, place in its attempt) of every shown point."""
+    points = [(step, number, place) for number, steps in enumerate(logs, start=1) for place, step in enumerate(steps)]
+    steps = np.array([step for step, _, _ in points], dtype=np.int64)
+    attempts = np.array([number for _, number, _ in points], dtype=np.int64)
+    return [points[place] for place in shown_points(steps, attempts, hidden_from=cuts(logs))]
+
+
+@given(LOGS)
+def test_a_point_is_shown_unless_a_newer_attempt_had_begun_by_its_step(logs: list[list[int]]) -> None:
+    wanted = [
+        (step, number, place)
+        for number, steps in enumerate(logs, start=1)
+        for place, step in enumerate(steps)
+        if all(step < min(newer, default=31) for newer in logs[number:])
+    ]
+    assert shown(logs) == sorted(wanted)
+
+
+@given(LOGS)
+def test_each_step_shows_one_attempt_only(logs: list[list[int]]) -> None:
+    seen: dict[int, int] = {}
+    for step, attempt, _ in shown(logs):
+        assert seen.setdefault(step, attempt) == attempt
+
+
+@given(LOGS)
+def test_the_newest_attempt_that_logged_anything_is_shown_whole(logs: list[list[int]]) -> None:
+    newest = max((number for number, steps in enumerate(logs, start=1) if steps), default=0)
+    kept = [step for step, attempt, _ in shown(logs) if attempt == newest]
+    assert kept == (sorted(logs[newest - 1]) if newest else [])
+
+
+def test_a_third_attempt_shorter_than_the_second_leaves_no_ghost_tail() -> None:
+    logs = [list(range(100)), list(range(60, 150)), list(range(80, 90))]
+    assert [(step, attempt) for step, attempt, _ in shown(logs)] == [
+        *((step, 1) for step in range(60)),
+        *((step, 2) for step in range(60, 80)),
+        *((step, 3) for step in range(80, 90)),
+    ]
+    assert cuts(logs) == {1: 60, 2: 80}
+
+
+def test_an_attempt_that_logged_nothing_hides_nothing() -> None:
+    assert cuts([[1, 2], []]) == {}
+
+
+def test_of_one_step_in_two_attempts_the_newer_point_is_shown_even_without_a_cut() -> None:
+    steps, attempts = np.array([5, 5, 6]), np.array([1, 2, 1])
+    assert shown_points(steps, attempts, hidden_from={}).tolist() == [1, 2]

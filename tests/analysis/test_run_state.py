@@ -1,0 +1,67 @@
+"""Laws of the run state."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from barograph.analysis import WriterSigns, run_state
+
+LIMIT = 15.0
+
+
+def signs(
+    *,
+    silent_s: float = 0.0,
+    exit_code: int | None = None,
+    paused_at: float | None = None,
+    end_reason: str | None = None,
+    pause_reason: str | None = None,
+) -> WriterSigns:
+    return WriterSigns(
+        attempt=2,
+        began=100.0,
+        silent_s=silent_s,
+        last_time=200.0,
+        paused_at=paused_at,
+        pause_reason=pause_reason,
+        ended_at=None if exit_code is None else 300.0,
+        exit_code=exit_code,
+        end_reason=end_reason,
+    )
+
+
+def test_without_an_attempt_a_run_is_idle() -> None:
+    state = run_state(None, crashed_after_s=LIMIT)
+    assert (state.state, state.since) == ("idle", None)
+    assert state.reason == "No training attempt has been made"
+
+
+@given(st.floats(0.0, LIMIT))
+def test_a_writer_that_is_heard_is_training(silent_s: float) -> None:
+    state = run_state(signs(silent_s=silent_s), crashed_after_s=LIMIT)
+    assert (state.state, state.since) == ("training", 100.0)
+
+
+@given(st.floats(LIMIT, 1e9, exclude_min=True), st.one_of(st.none(), st.just(150.0)))
+def test_silence_beats_everything_but_a_completion(silent_s: float, paused_at: float | None) -> None:
+    state = run_state(signs(silent_s=silent_s, paused_at=paused_at), crashed_after_s=LIMIT)
+    assert (state.state, state.since) == ("crashed", 200.0)
+    assert ("while paused" in state.reason) == (paused_at is not None)
+
+
+@given(st.floats(0.0, 1e9), st.one_of(st.none(), st.just(150.0)))
+def test_a_completion_beats_silence_and_pause(silent_s: float, paused_at: float | None) -> None:
+    state = run_state(signs(silent_s=silent_s, paused_at=paused_at, exit_code=0), crashed_after_s=LIMIT)
+    assert (state.state, state.since) == ("completed", 300.0)
+
+
+def test_a_completion_with_an_error_is_a_crash_and_says_what_happened() -> None:
+    state = run_state(signs(exit_code=1, end_reason="ValueError: x"), crashed_after_s=LIMIT)
+    assert (state.state, state.since) == ("crashed", 300.0)
+    assert state.reason == "Attempt 2 ended with exit code 1: ValueError: x"
+
+
+@pytest.mark.parametrize(("why", "said"), [(None, "Attempt 2 was paused"), ("lunch", "Attempt 2 was paused: lunch")])
+def test_only_a_pause_record_makes_a_run_paused(why: str | None, said: str) -> None:
+    state = run_state(signs(paused_at=150.0, pause_reason=why), crashed_after_s=LIMIT)
+    assert (state.state, state.since, state.reason) == ("paused", 150.0, said)
