@@ -1,0 +1,66 @@
+"""What a user's `log` may hold: numbers, one-element tensors and arrays, and nested dicts of them; how they are copied
+in the training step, and read later in the writer's thread."""
+
+from collections.abc import Iterator, Mapping
+
+from barograph.collect.device_values import DeviceValue, device_value, is_tensor
+
+NO_NUMBER = (TypeError, ValueError, OverflowError, RuntimeError)
+"""What a value raises that cannot be read as a number; the last one is torch's for everything."""
+
+
+class Refused:
+    """Stands for a value that is no number, such as a text or a tensor of several elements, which is not copied."""
+
+    def __init__(self, kind: str) -> None:
+        """`kind` is the value's type, and its shape if it has one."""
+        self.kind = kind
+
+
+def copied(values: Mapping[str, object]) -> dict[str, object]:
+    """`values` such that nothing the caller does later changes it: dicts copied, tensors copied on their device."""
+    return {key: copied(value) if isinstance(value, Mapping) else copied_value(value) for key, value in values.items()}
+
+
+def copied_value(value: object) -> float | DeviceValue | Refused:
+    """One value as it is now. What is no number is not held on to: it may be a whole model."""
+    try:
+        if is_tensor(value):
+            if value.numel() == 1 and not value.is_complex():
+                return device_value(value)
+            return Refused(f"{type(value).__name__} of shape {list(value.shape)}")
+        if type(value).__module__.startswith("numpy.ma"):  # a masked value is missing; as a number it would be 0
+            return Refused(type(value).__name__)
+        if hasattr(value, "dtype") and hasattr(value, "item"):
+            if getattr(value, "size", 1) != 1:
+                return Refused(type(value).__name__)
+            value = value.item()
+        if hasattr(type(value), "__float__"):
+            return float(value)  # type: ignore[arg-type]  # it has __float__
+    except NO_NUMBER:
+        return Refused(type(value).__name__)
+    return Refused(type(value).__name__)
+
+
+def flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """The values with the keys of nested dicts joined by `/`."""
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{name}/")
+        else:
+            yield name, value
+
+
+def number(value: object) -> float:
+    """A copied value as a float. Raises one of `NO_NUMBER`, or `NotYet`."""
+    if isinstance(value, float | int):
+        return float(value)
+    if isinstance(value, DeviceValue):
+        return value.read()
+    raise TypeError(f"{kind_of(value)} is no number")
+
+
+def kind_of(value: object) -> str:
+    """What the user's value is, or was, in one phrase."""
+    return value.kind if isinstance(value, Refused) else type(value).__name__

@@ -1,0 +1,135 @@
+"""The raw loss of every optimizer step of a Hugging Face `Trainer`, taken inside the step.
+
+What the Trainer logs is no observation: `logs["loss"]` is a mean over `logging_steps` steps and over all ranks, and
+with `logging_nan_inf_filter` (on by default) a NaN is replaced by the mean of the steps before it. So we look at what
+`training_step` returns, which is what the Trainer itself adds up: already divided by the number of micro-batches, or
+by the tokens of the whole window, so that the sum over the micro-batches of a window is the loss of its step.
+
+`training_step` is wrapped on the one trainer that trains, and only while it trains: the outermost method is seen,
+whatever a subclass overrides (`compute_loss`, `training_step` with or without `super()`, TRL's trainers), and no other
+trainer pays anything. A forward hook was tried and misses losses that a subclass computes; wrapping
+`Trainer.training_step` on the class misses a subclass that never calls it.
+
+With several ranks this is the loss of this rank's own batches. Where the Trainer averages tokens over devices it has
+scaled it by the number of ranks; the mean over ranks is the loss of the step.
+"""
+
+import functools
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import TYPE_CHECKING, Protocol
+
+from barograph.collect.device_values import is_tensor
+from barograph.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+LONGEST_WINDOW = 65_536
+"""Micro-batches without an optimizer step after which nobody can be listening any more."""
+
+
+class Callbacks(Protocol):
+    """The part of transformers' `CallbackHandler` that we read."""
+
+    callbacks: Sequence[object]
+
+
+class Window(Protocol):
+    """The training argument that says how many micro-batches make a step."""
+
+    gradient_accumulation_steps: int
+
+
+class Progress(Protocol):
+    """How many steps a trainer has made."""
+
+    global_step: int
+
+
+class Trainer(Protocol):
+    """The part of transformers' `Trainer` that we use."""
+
+    args: Window
+    state: Progress
+    callback_handler: Callbacks
+    training_step: "Callable[..., torch.Tensor]"
+    train: Callable[..., object]
+
+
+def training_frame(callback: object) -> FrameType | None:
+    """The innermost running method of the trainer that holds `callback`; None if no such method is running.
+
+    No callback argument holds the trainer, so the stack is searched for it: a `self` with a `callback_handler`. Only
+    the instances' own attributes are looked at, never computed ones.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        owner = frame.f_locals.get("self")
+        callbacks = getattr(_own(owner, "callback_handler"), "callbacks", ())
+        if any(one is callback for one in callbacks):
+            return frame
+        frame = frame.f_back
+    return None
+
+
+def _own(owner: object, name: str) -> object:
+    return getattr(owner, "__dict__", {}).get(name)
+
+
+class RawLoss:
+    """Owns the wrap around one trainer's `training_step`, from construction to `remove`."""
+
+    def __init__(self, trainer: Trainer, *, guarded: Callable[[Callable[[object], None], object], None]) -> None:
+        """Wraps `trainer.training_step`. `guarded(act, loss)` calls `act(loss)` and lets no exception through."""
+        self._trainer = trainer
+        self._guarded = guarded
+        self._parts: list[torch.Tensor | float] = []
+        self._listening = True
+        self._before = _own(trainer, "training_step")
+        self._wrapped = self._wrap(trainer.training_step)
+        trainer.training_step = self._wrapped
+
+    def update(self, loss: object) -> None:
+        """Take the loss of one micro-batch. Raises `UsageError` for what is no number and no tensor of one element.
+
+        A tensor is copied on its device at once: a captured CUDA graph writes the next loss over this one.
+        """
+        if len(self._parts) >= LONGEST_WINDOW:
+            raise UsageError(f"{LONGEST_WINDOW} micro-batches without an optimizer step: was the callback removed?")
+        if isinstance(loss, float | int):
+            self._parts.append(loss)
+        elif is_tensor(loss) and loss.numel() == 1:
+            self._parts.append(loss.detach().clone())
+        else:
+            shape = getattr(loss, "shape", None)
+            seen = type(loss).__name__ if shape is None else f"{type(loss).__name__} of shape {list(shape)}"
+            raise UsageError(f"training_step returned {seen}, not a tensor of one element")
+
+    def take(self) -> "tuple[torch.Tensor | float, ...]":
+        """The losses of the window that ends here, one per micro-batch; a new window begins."""
+        parts = tuple(self._parts)
+        self._parts.clear()
+        return parts
+
+    def remove(self) -> None:
+        """Put back what was there. If someone wrapped ours meanwhile, theirs stays and ours only passes through."""
+        self._listening = False
+        self._parts.clear()
+        if _own(self._trainer, "training_step") is not self._wrapped:
+            return
+        if self._before is None:
+            del self._trainer.training_step
+        else:
+            self._trainer.training_step = self._before  # type: ignore[assignment]  # it is what we found there
+
+    def _wrap(self, original: "Callable[..., torch.Tensor]") -> "Callable[..., torch.Tensor]":
+        @functools.wraps(original)
+        def training_step(*arguments: object, **named: object) -> "torch.Tensor":
+            loss = original(*arguments, **named)
+            if self._listening:
+                self._guarded(self.update, loss)
+            return loss
+
+        return training_step
