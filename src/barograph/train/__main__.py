@@ -1,0 +1,44 @@
+"""Train the demo's model: python -m barograph.train --base-dir D --run-id ID --seconds S."""
+
+import argparse
+from pathlib import Path
+
+import torch
+from transformers.utils import logging
+
+import barograph
+from barograph.train.mixture import DEMO
+from barograph.train.sft import train
+
+
+def threads_to_use(offered: int) -> int:
+    """Half of the threads that torch would take, at least one: the demo evaluates and serves on the same machine.
+
+    With as many threads as cores, one other busy process makes a step five times slower instead of twice: the threads
+    wait for each other in every operation.
+    """
+    return max(1, offered // 2)
+
+
+def main() -> None:
+    """Train as the command line says, watched by barograph's callback."""
+    parser = argparse.ArgumentParser(prog="python -m barograph.train", description=__doc__)
+    parser.add_argument("--base-dir", type=Path, required=True, help="folder that holds the runs")
+    parser.add_argument("--run-id", required=True, help="name of the run's folder")
+    parser.add_argument("--seconds", type=float, required=True, help="wall time to train for")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights and data")
+    parser.add_argument("--output-dir", type=Path, help="folder for checkpoints; default: checkpoints/ in the run")
+    chosen = parser.parse_args()
+    logging.disable_progress_bar()
+    torch.set_num_threads(threads_to_use(torch.get_num_threads()))
+    train(
+        output_dir=chosen.output_dir or chosen.base_dir / chosen.run_id / "checkpoints",
+        mixture=DEMO,
+        seconds=chosen.seconds,
+        seed=chosen.seed,
+        callbacks=[barograph.TrainerCallback(project="demo", run_id=chosen.run_id, dir=chosen.base_dir)],
+    )
+
+
+if __name__ == "__main__":
+    main()
