@@ -1,0 +1,91 @@
+"""Reads on in one journal file and commits what it finds, offset and rows together."""
+
+import os
+import sqlite3
+import zlib
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from barograph.index import rows
+from barograph.index.database import transaction
+from barograph.index.fold import SourceFold
+from barograph.index.points import add_points
+from barograph.index.rows import Stored
+from barograph.index.source import Head, Identity, SourceState
+from barograph.journal.layout import JournalFile, open_regular
+from barograph.journal.reader import TailReader
+
+HEAD_BYTES = 1_024
+
+
+def follow_file(
+    connection: sqlite3.Connection,
+    file: JournalFile,
+    *,
+    root: Path,
+    run: int,
+    known: Stored | None,
+    identity: Identity,
+) -> Stored:
+    """Everything new in `file`, batch by batch; `identity` is how it was when the scan looked at it.
+
+    Raises `UnsafePath` or `OSError` if it cannot be read; what was committed until then stays right.
+    """
+    path = str(file.path.relative_to(root))
+    state = known.state if known else _unread(file, identity)
+    source = known.id if known else None
+    headers = rows.load_headers(connection, source) if source is not None else {}
+    fold = SourceFold(
+        state, path=path, known_headers=headers, series_id=lambda name: rows.series_id(connection, run, name)
+    )
+    with TailReader(root, file.path, state.position) as reader:
+        more = True
+        while more:
+            batch = reader.read()
+            more = batch.more
+            with transaction(connection):
+                fold.update(batch)
+                # Only the last batch signs for the file as it was: after a crash before it, the file counts as changed.
+                seen = replace(identity, changed_ns=-1) if more else identity
+                fold.state = replace(fold.state, identity=seen, head=_head(root, file.path, fold.state))
+                if source is None:
+                    source = rows.add_source(connection, path, run=run, state=fold.state)
+                else:
+                    rows.store_state(connection, source, fold.state)
+                rows.add_headers(connection, source, fold.headers)
+                rows.add_events(connection, source, fold.events)
+                add_points(connection, fold.points, source=source, number=batch.position.offset)
+                rows.touch_run(connection, run)
+    assert source is not None
+    return Stored(id=source, state=fold.state)
+
+
+def goes_on(state: SourceState, identity: Identity, *, root: Path, path: Path) -> bool:
+    """Whether the file is the one that `state` was read from, with nothing taken away. Raises as `follow_file`."""
+    if (identity.device, identity.inode) != (state.identity.device, state.identity.inode):
+        return False
+    if identity.size < state.position.offset:
+        return False
+    return head_sum(root, path, state.head.length) == state.head.sum
+
+
+def head_sum(root: Path, path: Path, length: int) -> int:
+    """CRC-32 of the first `length` bytes of a file."""
+    descriptor = open_regular(root, path)
+    try:
+        return zlib.crc32(os.pread(descriptor, length, 0))
+    finally:
+        os.close(descriptor)
+
+
+def _unread(file: JournalFile, identity: Identity) -> SourceState:
+    return SourceState(writer=file.writer, attempt=file.attempt, begun=file.begun, identity=identity)
+
+
+def _head(root: Path, path: Path, state: SourceState) -> Head:
+    """The head of what was read so far, at most `HEAD_BYTES` of it."""
+    length = min(HEAD_BYTES, state.position.offset)
+    if length == state.head.length:
+        return state.head
+    return Head(length=length, sum=head_sum(root, path, length))

@@ -1,0 +1,148 @@
+"""Questions to a snapshot of the index. Runs and series are named; rows and ids stay in here."""
+
+from collections.abc import Sequence
+from typing import Annotated, TypeVar
+
+import numpy as np
+from msgspec import Meta, Struct
+from numpy.typing import NDArray
+
+from barograph.errors import LineError, UnknownRun, UnknownSeries
+from barograph.index import points, rows
+from barograph.index.schema import IndexDamaged, check_row
+from barograph.index.snapshot import Snapshot
+from barograph.index.source import SourceState, decode_state
+from barograph.records import Record, codec
+from barograph.records.quantities import Attempt
+
+Kind = TypeVar("Kind", bound=Record)
+
+
+class Source(Struct, frozen=True, kw_only=True):
+    """One journal file of a run."""
+
+    path: Annotated[str, Meta(description="Path below the root.")]
+    id: Annotated[int, Meta(description="Row; means nothing outside its snapshot.")]
+    state: Annotated[SourceState, Meta(description="What its lines added up to.")]
+
+
+class AttemptPoints(Struct, frozen=True, kw_only=True):
+    """All points of a series, hidden ones included, in the order in which the attempts wrote them."""
+
+    steps: Annotated[NDArray[np.int64], Meta(description="[points]")]
+    values: Annotated[NDArray[np.float64], Meta(description="[points]; NaN and infinities are values.")]
+    attempts: Annotated[NDArray[np.int64], Meta(description="[points], the attempt of each.")]
+
+
+def run_names(snapshot: Snapshot) -> list[str]:
+    """The runs, by name."""
+    return [name for (name,) in snapshot.connection.execute("SELECT name FROM run ORDER BY name")]
+
+
+def revisions(snapshot: Snapshot) -> dict[str, int]:
+    """Run -> a number that differs whenever anything of it changed. It starts again when the index is rebuilt."""
+    return dict(snapshot.connection.execute("SELECT name, revision FROM run").fetchall())
+
+
+def sources(snapshot: Snapshot, run: str) -> list[Source]:
+    """The journal files of a run, oldest attempt first. Raises `UnknownRun`."""
+    stored = rows.load_sources(snapshot.connection, _run_id(snapshot, run))
+    found = [Source(path=path, id=one.id, state=one.state) for path, one in stored.items()]
+    return sorted(found, key=_by_age)
+
+
+def sources_by_run(snapshot: Snapshot) -> dict[str, list[Source]]:
+    """The journal files of every run, as `sources` gives them."""
+    names = {number: name for name, number in rows.load_runs(snapshot.connection).items()}
+    found: dict[str, list[Source]] = {name: [] for name in names.values()}
+    for number, run, path, state, said in snapshot.connection.execute("SELECT * FROM source"):
+        check_row(number, run, path, state, said=said)
+        found[names[run]].append(Source(path=path, id=number, state=decode_state(state)))
+    return {name: sorted(found[name], key=_by_age) for name in sorted(found)}
+
+
+def notices(snapshot: Snapshot, run: str) -> list[str]:
+    """What is to be said of the files of a run. Raises `UnknownRun`."""
+    return sorted(rows.load_notices(snapshot.connection, _run_id(snapshot, run)))
+
+
+def series_names(snapshot: Snapshot, run: str) -> list[str]:
+    """The series of a run, sorted. Raises `UnknownRun`."""
+    found = snapshot.connection.execute("SELECT name FROM series WHERE run = ?", (_run_id(snapshot, run),))
+    return sorted(name for (name,) in found)
+
+
+def series_points(snapshot: Snapshot, run: str, name: str) -> AttemptPoints:
+    """Every point of a series. Raises `UnknownRun` or `UnknownSeries`."""
+    series = _series_id(snapshot, run, name)
+    if series is None:
+        raise UnknownSeries(
+            f"no series {name[:200]!r}", where=f"run {run!r}", advice="The run's document lists the series that it has"
+        )
+    steps, values, attempts = [], [], []
+    for source in sources(snapshot, run):
+        part = points.series_points(snapshot.connection, series=series, source=source.id)
+        steps.append(part.steps)
+        values.append(part.values)
+        attempts.append(np.full(len(part.steps), source.state.attempt, dtype=np.int64))
+    return AttemptPoints(steps=np.concatenate(steps), values=np.concatenate(values), attempts=np.concatenate(attempts))
+
+
+def newest_points(snapshot: Snapshot, run: str, name: str, *, attempt: Attempt, count: int) -> points.Points:
+    """The last `count` points of a series in one attempt, as written; none if there is no such series."""
+    series = _series_id(snapshot, run, name)
+    steps, values, missing = [np.empty(0, dtype=np.int64)], [np.empty(0)], count
+    for source in reversed(sources(snapshot, run)):
+        if series is not None and source.state.attempt == attempt and missing > 0:
+            part = points.newest_points(snapshot.connection, series=series, source=source.id, count=missing)
+            steps.append(part.steps)
+            values.append(part.values)
+            missing -= len(part.steps)
+    return points.Points(steps=np.concatenate(steps[::-1]), values=np.concatenate(values[::-1]))
+
+
+def events(
+    snapshot: Snapshot, run: str, kind: type[Kind], *, among: Sequence[Source] | None = None, limit: int | None = None
+) -> list[Kind]:
+    """The newest `limit` records of a kind, newest attempt and then last written first.
+
+    `among` restricts them to some sources of the run. Raises `UnknownRun` or `IndexDamaged`.
+    """
+    tag = str(kind.__struct_config__.tag)
+    found: list[Kind] = []
+    query = "SELECT offset, line, sum FROM event WHERE source = ? AND kind = ? ORDER BY offset DESC LIMIT ?"
+    for source in reversed(sources(snapshot, run) if among is None else among):
+        room = -1 if limit is None else limit - len(found)
+        if room == 0:
+            break
+        for offset, line, said in snapshot.connection.execute(query, (source.id, tag, room)):
+            check_row(source.id, tag, offset, line, said=said)
+            found.append(_decoded(line, kind))
+    return found
+
+
+def _by_age(source: Source) -> tuple[Attempt, str, str]:
+    return source.state.attempt, source.state.begun, source.path
+
+
+def _decoded(line: bytes, kind: type[Kind]) -> Kind:
+    try:
+        record = codec.decode_line(line).record
+    except LineError as error:
+        raise IndexDamaged(f"an event cannot be read: {error.problem}") from error
+    if not isinstance(record, kind):
+        raise IndexDamaged(f"an event says {type(record).__name__} where a {kind.__name__} belongs")
+    return record
+
+
+def _run_id(snapshot: Snapshot, run: str) -> int:
+    row = snapshot.connection.execute("SELECT id FROM run WHERE name = ?", (run,)).fetchone()
+    if row is None:
+        raise UnknownRun(f"no run {run[:200]!r}", where=f"root {snapshot.root.name!r}", advice="List the runs first")
+    return int(row[0])
+
+
+def _series_id(snapshot: Snapshot, run: str, name: str) -> int | None:
+    query = "SELECT id FROM series WHERE run = ? AND name = ?"
+    row = snapshot.connection.execute(query, (_run_id(snapshot, run), name)).fetchone()
+    return None if row is None else int(row[0])

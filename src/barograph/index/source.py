@@ -1,0 +1,103 @@
+"""What the index knows of one journal file: how far it was read, and what its lines added up to."""
+
+import os
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from barograph.index.schema import IndexDamaged
+from barograph.journal.reader import Position
+from barograph.records import Banner, Pause, RunComplete
+from barograph.records.quantities import Attempt, Count, Seconds, Step
+
+
+class Identity(Struct, frozen=True, kw_only=True):
+    """What tells that a file is still the one that was read, and whether it changed."""
+
+    device: int
+    """Number of its file system."""
+    inode: int
+    """Number of the file in it."""
+    size: int
+    """Bytes."""
+    changed_ns: int
+    """When it last grew, by this machine's clock, in nanoseconds since 1970."""
+
+
+class Head(Struct, frozen=True, kw_only=True):
+    """CRC-32 of the first bytes of a file: a file that was written anew in place keeps its inode, not its head."""
+
+    length: Count
+    """How many bytes."""
+    sum: int
+    """Their CRC-32."""
+
+
+class Mark(Struct, frozen=True, kw_only=True):
+    """A step line's step and time."""
+
+    step: Step
+    """Its step."""
+    time: Seconds
+    """Its time; may be NaN, since the writer's clock is only a label."""
+
+
+class NewestLoss(Struct, frozen=True, kw_only=True):
+    """The loss of the newest step line that has one."""
+
+    step: Step
+    """Its step."""
+    value: float
+    """Nats; may be NaN or infinite."""
+
+
+class SourceState(Struct, frozen=True, kw_only=True):
+    """The fold over the lines of one journal file, stored in the transaction that stores their rows."""
+
+    writer: Annotated[str, Meta(description="`train` for rank 0, else `rankN` or the process's word.")]
+    attempt: Annotated[Attempt, Meta(description="Which start of the run.")]
+    begun: Annotated[str, Meta(description="UTC time of its creation, as its name says.")]
+    identity: Annotated[Identity, Meta(description="The file when it was last read.")]
+    head: Annotated[Head, Meta(description="Its first bytes.")] = Head(length=0, sum=0)
+    position: Annotated[Position, Meta(description="Where to go on reading.")] = Position()
+    torn: Annotated[Count, Meta(description="Bytes of an unfinished last line.")] = 0
+    good: Annotated[Count, Meta(description="Lines that were read.")] = 0
+    bad: Annotated[Count, Meta(description="Lines that were refused.")] = 0
+    unchecked: Annotated[Count, Meta(description="Lines without a checksum.")] = 0
+    unknown: Annotated[Count, Meta(description="Lines of unknown kinds.")] = 0
+    lost: Annotated[Count, Meta(description="Records that the writer had to drop.")] = 0
+    examples: Annotated[tuple[str, ...], Meta(description="Where the first refused lines are, and why.")] = ()
+    banner: Annotated[Banner | None, Meta(description="Its banner, without the bulky config and versions.")] = None
+    pause: Annotated[Pause | None, Meta(description="Its newest pause line.")] = None
+    complete: Annotated[RunComplete | None, Meta(description="Its completion, without the summary.")] = None
+    total_steps: Annotated[Step | None, Meta(description="Planned steps, as last said.")] = None
+    newest_loss: Annotated[NewestLoss | None, Meta(description="Its newest loss.")] = None
+    first_step: Annotated[Step | None, Meta(description="Least step of its step lines.")] = None
+    last_step: Annotated[Step | None, Meta(description="Greatest step of its step lines.")] = None
+    first_mark: Annotated[Mark | None, Meta(description="Its first step line.")] = None
+    newest_mark: Annotated[Mark | None, Meta(description="Its newest step line.")] = None
+    heartbeat_step: Annotated[Step | None, Meta(description="Step that its newest heartbeat names.")] = None
+    last_time: Annotated[Seconds | None, Meta(description="Time of its newest line that has one.")] = None
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(SourceState).decode
+
+
+def encode_state(state: SourceState) -> bytes:
+    """MessagePack, because it has NaN."""
+    return _encode(state)
+
+
+def decode_state(raw: bytes) -> SourceState:
+    """The state of a row; raises `IndexDamaged`."""
+    try:
+        return _decode(raw)
+    except msgspec.MsgspecError as error:
+        raise IndexDamaged(f"the state of a source cannot be read: {error}") from error
+
+
+def identity(status: os.stat_result) -> Identity:
+    """The identity of a file that was looked at."""
+    return Identity(device=status.st_dev, inode=status.st_ino, size=status.st_size, changed_ns=status.st_mtime_ns)

@@ -1,0 +1,271 @@
+"""The documents that the API serves: their fields, in order, each with a sentence.
+
+In a document that seed 003 or 001 defines (`LiveStatus`), every field is always present, `null` means not measured,
+and `why` gives the reason by field name. Times are ISO 8601 with offset, UTC. The documents of ours (`Runs`,
+`RunDetail`, `Series`) spell non-finite numbers "NaN", "Infinity", "-Infinity".
+"""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from barograph.records import Verdict
+from barograph.records.quantities import AlertLevel, Attempt, Count, Number, RunStateWord, Step
+
+Trend = Literal["improving", "stable", "degrading", "unknown"]
+Light = Literal["ok", "warning", "critical", "unknown"]
+Health = Literal["healthy", "warning", "critical"]
+IndexState = Literal["ready", "rebuilding"]
+
+
+class Gpu(Struct, frozen=True, kw_only=True):
+    """One GPU as its driver reports it."""
+
+    index: Annotated[int, Meta(description="Index on its host.")]
+    name: Annotated[str | None, Meta(description="Product name.")]
+    temp_c: Annotated[float | None, Meta(description="Temperature, degrees Celsius.")]
+    temp_limit_c: Annotated[float | None, Meta(description="Temperature at which it slows down.")]
+    util_pct: Annotated[float | None, Meta(description="Utilisation, percent.")]
+    vram_used_gb: Annotated[float | None, Meta(description="Memory in use, 1e9 bytes.")]
+    vram_total_gb: Annotated[float | None, Meta(description="Memory, 1e9 bytes.")]
+    vram_pct: Annotated[float | None, Meta(description="Memory in use, percent.")]
+    power_w: Annotated[float | None, Meta(description="Power draw, watts.")]
+    power_limit_w: Annotated[float | None, Meta(description="Power limit, watts.")]
+    fan_pct: Annotated[float | None, Meta(description="Fan speed, percent.")]
+
+
+class TrainingHost(Struct, frozen=True, kw_only=True):
+    """The machine that trains."""
+
+    name: Annotated[str | None, Meta(description="Host name.")]
+    online: Annotated[bool | None, Meta(description="Whether its writer is heard.")]
+    age_s: Annotated[float | None, Meta(description="Seconds since it was last heard.")]
+    gpus: Annotated[list[Gpu] | None, Meta(description="Its GPUs; null if not measured, [] if it has none.")]
+    cpu_pct: Annotated[float | None, Meta(description="Processor use, percent of all cores.")]
+    ram_used_gb: Annotated[float | None, Meta(description="Memory in use, 1e9 bytes.")]
+    ram_total_gb: Annotated[float | None, Meta(description="Memory, 1e9 bytes.")]
+    disk_used_gb: Annotated[float | None, Meta(description="Disk in use where the run lies, 1e9 bytes.")]
+    disk_total_gb: Annotated[float | None, Meta(description="Size of that disk, 1e9 bytes.")]
+
+
+class InferenceHost(Struct, frozen=True, kw_only=True):
+    """The machine that evaluates."""
+
+    name: Annotated[str | None, Meta(description="Host name.")]
+    online: Annotated[bool | None, Meta(description="Whether its writer is heard.")]
+    age_s: Annotated[float | None, Meta(description="Seconds since it was last heard.")]
+    gpus: Annotated[list[Gpu] | None, Meta(description="Its GPUs; null if not measured, [] if it has none.")]
+    cpu_pct: Annotated[float | None, Meta(description="Processor use, percent of all cores.")]
+    ram_used_gb: Annotated[float | None, Meta(description="Memory in use, 1e9 bytes.")]
+    ram_total_gb: Annotated[float | None, Meta(description="Memory, 1e9 bytes.")]
+    disk_used_gb: Annotated[float | None, Meta(description="Disk in use, 1e9 bytes.")]
+    disk_total_gb: Annotated[float | None, Meta(description="Size of that disk, 1e9 bytes.")]
+    load: Annotated[float | None, Meta(description="Load average over one minute.")]
+    power_profile: Annotated[Literal["quiet", "normal", "max"] | None, Meta(description="Power profile of the GPU.")]
+
+
+class HealthLights(Struct, frozen=True, kw_only=True):
+    """One light per area."""
+
+    loss: Annotated[Light, Meta(description="Is the newest loss finite.")]
+    throughput: Annotated[Light, Meta(description="Is the run as fast as it was.")]
+    gpu: Annotated[Light, Meta(description="Are the GPUs within their limits.")]
+
+
+class ActiveAlert(Struct, frozen=True, kw_only=True):
+    """An alert as it was raised."""
+
+    time: Annotated[str, Meta(description="When, ISO 8601 UTC.")]
+    level: Annotated[AlertLevel, Meta(description="Severity.")]
+    title: Annotated[str, Meta(description="One line.")]
+    text: Annotated[str, Meta(description="Details.")]
+    step: Annotated[Step | None, Meta(description="Newest step when it was raised.")]
+
+
+class LiveStatus(Struct, frozen=True, kw_only=True):
+    """What the run does now: the document of `GET /api/status/live`."""
+
+    run: Annotated[str | None, Meta(description="Id of the run.")]
+    model_name: Annotated[str | None, Meta(description="Model that is trained.")]
+    checkpoint_id: Annotated[str | None, Meta(description="Newest checkpoint.")]
+    snapshot_date: Annotated[str | None, Meta(description="When that checkpoint was saved.")]
+    status: Annotated[RunStateWord, Meta(description="What the records say the run is doing.")]
+    status_since: Annotated[str | None, Meta(description="Since when.")]
+    heartbeat_age_s: Annotated[float | None, Meta(description="Seconds since the training writer was last heard.")]
+    current_step: Annotated[Step | None, Meta(description="Newest step.")]
+    total_steps: Annotated[Step | None, Meta(description="Planned steps.")]
+    epoch: Annotated[float | None, Meta(description="Passes over the training set.")]
+    attempt: Annotated[Attempt | None, Meta(description="Newest attempt.")]
+    loss: Annotated[float | None, Meta(description="Newest training loss, nats.")]
+    streaming_ce: Annotated[float | None, Meta(description="Bias-corrected moving average of the loss, nats.")]
+    loss_trend: Annotated[Trend | None, Meta(description="Direction of the loss.")]
+    loss_variance: Annotated[float | None, Meta(description="Variance of recent losses.")]
+    learning_rate: Annotated[float | None, Meta(description="Learning rate of the first parameter group.")]
+    token_entropy: Annotated[float | None, Meta(description="Entropy of the predicted tokens, nats.")]
+    val_train_gap: Annotated[float | None, Meta(description="Validation loss minus training loss, nats.")]
+    tokens_per_sec: Annotated[float | None, Meta(description="Current throughput.")]
+    tokens_per_sec_avg: Annotated[float | None, Meta(description="Average throughput of the attempt.")]
+    tokens_per_sec_ema: Annotated[float | None, Meta(description="Moving average of the throughput.")]
+    tokens_per_sec_baseline: Annotated[float | None, Meta(description="Throughput early in the attempt.")]
+    throughput_trend: Annotated[Trend | None, Meta(description="Direction of the throughput.")]
+    mfu: Annotated[float | None, Meta(description="Model FLOPs utilisation, ratio.")]
+    batch_step: Annotated[Count | None, Meta(description="Step within the current file.")]
+    batch_total_steps: Annotated[Count | None, Meta(description="Steps of the current file.")]
+    batch_number: Annotated[Count | None, Meta(description="Number of the current file.")]
+    batch_queue_size: Annotated[Count | None, Meta(description="Files that wait.")]
+    current_file: Annotated[str | None, Meta(description="File that is trained on.")]
+    dataset_id: Annotated[str | None, Meta(description="Data set that is trained on.")]
+    eta_current_file_s: Annotated[float | None, Meta(description="Seconds until the current file is done.")]
+    eta_overall_s: Annotated[float | None, Meta(description="Seconds until all is done.")]
+    training_host: Annotated[TrainingHost, Meta(description="The machine that trains.")]
+    inference_host: Annotated[InferenceHost, Meta(description="The machine that evaluates.")]
+    health: Annotated[Health | None, Meta(description="The worst of the lights that are known.")]
+    health_lights: Annotated[HealthLights, Meta(description="One light per area.")]
+    active_alerts: Annotated[list[ActiveAlert], Meta(description="Alerts that fire now.")]
+    timestamp: Annotated[str, Meta(description="When this document was made.")]
+    why: Annotated[dict[str, str], Meta(description="Field name to the reason why it is null.")]
+
+
+class RunRow(Struct, frozen=True, kw_only=True):
+    """One run in the list."""
+
+    run: Annotated[str, Meta(description="Id: the name of its folder.")]
+    project: Annotated[str | None, Meta(description="Project that the user named.")]
+    name: Annotated[str | None, Meta(description="Display name.")]
+    group: Annotated[str | None, Meta(description="Group of runs.")]
+    state: Annotated[RunStateWord, Meta(description="What the records say the run is doing.")]
+    state_reason: Annotated[str, Meta(description="Why it counts as that, in one sentence.")]
+    model_name: Annotated[str | None, Meta(description="Model that is trained.")]
+    host: Annotated[str | None, Meta(description="Machine that trains.")]
+    attempt: Annotated[Attempt | None, Meta(description="Newest attempt.")]
+    current_step: Annotated[Step | None, Meta(description="Newest step.")]
+    total_steps: Annotated[Step | None, Meta(description="Planned steps.")]
+    loss: Annotated[Number | None, Meta(description="Newest loss, nats.")]
+    started: Annotated[str | None, Meta(description="First banner, ISO 8601 UTC.")]
+    last_seen: Annotated[str | None, Meta(description="Newest line of the training writer, ISO 8601 UTC.")]
+    notices: Annotated[list[str], Meta(description="What a reader of this run should know, a sentence each.")]
+
+
+class Runs(Struct, frozen=True, kw_only=True):
+    """All runs under the root, the one that moved last first: the document of `GET /api/runs`."""
+
+    runs: Annotated[list[RunRow], Meta(description="The runs.")]
+    root: Annotated[str, Meta(description="Name of the root folder.")]
+    index: Annotated[IndexState, Meta(description="Whether the index is complete.")]
+    timestamp: Annotated[str, Meta(description="When this document was made.")]
+
+
+class CheckpointRow(Struct, frozen=True, kw_only=True):
+    """One saved checkpoint."""
+
+    step: Annotated[Step, Meta(description="Step whose weights it holds.")]
+    attempt: Annotated[Attempt, Meta(description="Attempt that saved it.")]
+    name: Annotated[str, Meta(description="Folder name.")]
+    path: Annotated[str, Meta(description="Folder on the training machine.")]
+    time: Annotated[str, Meta(description="When it was saved.")]
+
+
+class CollectorRow(Struct, frozen=True, kw_only=True):
+    """One collector of the newest attempt."""
+
+    name: Annotated[str, Meta(description="Which.")]
+    running: Annotated[bool, Meta(description="Whether it collects.")]
+    detail: Annotated[str, Meta(description="What it does, or why it does not run.")]
+
+
+class AttemptRow(Struct, frozen=True, kw_only=True):
+    """One start of the run."""
+
+    attempt: Annotated[Attempt, Meta(description="Its number.")]
+    started: Annotated[str | None, Meta(description="Its banner's time.")]
+    first_step: Annotated[Step | None, Meta(description="First step that it logged.")]
+    last_step: Annotated[Step | None, Meta(description="Greatest step that it logged.")]
+    shown_until: Annotated[
+        Step | None, Meta(description="Steps from here on are hidden: a newer attempt reached them.")
+    ]
+    resumed_from: Annotated[str | None, Meta(description="Checkpoint that it started from.")]
+
+
+class JournalHealth(Struct, frozen=True, kw_only=True):
+    """What the journal of a run holds, line by line."""
+
+    files: Annotated[Count, Meta(description="Journal files.")]
+    size_bytes: Annotated[Count, Meta(description="Their size.")]
+    good_lines: Annotated[Count, Meta(description="Lines that were read.")]
+    bad_lines: Annotated[Count, Meta(description="Lines that were refused.")]
+    unchecked_lines: Annotated[Count, Meta(description="Lines without a checksum.")]
+    unknown_lines: Annotated[Count, Meta(description="Lines of kinds that this version does not know.")]
+    torn_files: Annotated[Count, Meta(description="Files whose last line is not finished.")]
+    lost_records: Annotated[Count, Meta(description="Records that the writer had to drop.")]
+    examples: Annotated[list[str], Meta(description="Where the first refused lines are, and why.")]
+
+
+class RunDetail(Struct, frozen=True, kw_only=True):
+    """Everything known about one run but its points: the document of `GET /api/runs/{run}`."""
+
+    summary: Annotated[RunRow, Meta(description="Its row in the list.")]
+    series: Annotated[list[str], Meta(description="Names of its series, sorted.")]
+    attempts: Annotated[list[AttemptRow], Meta(description="Oldest first.")]
+    checkpoints: Annotated[list[CheckpointRow], Meta(description="Newest first.")]
+    collectors: Annotated[list[CollectorRow], Meta(description="Of the newest attempt.")]
+    alerts: Annotated[list[ActiveAlert], Meta(description="Newest first, at most 100.")]
+    verdicts: Annotated[list[Verdict], Meta(description="Newest of each name.")]
+    config: Annotated[str | None, Meta(description="Settings, as JSON text.")]
+    versions: Annotated[dict[str, str], Meta(description="Package to version.")]
+    git_commit: Annotated[str | None, Meta(description="Commit that the run started from.")]
+    device: Annotated[str | None, Meta(description="Training device.")]
+    model_path: Annotated[str | None, Meta(description="Where the model came from.")]
+    output_dir: Annotated[str | None, Meta(description="Where checkpoints go.")]
+    journal: Annotated[JournalHealth, Meta(description="The state of its log.")]
+
+
+class NonFinitePoint(Struct, frozen=True, kw_only=True):
+    """A point whose value is NaN or infinite."""
+
+    step: Annotated[Step, Meta(description="Its step.")]
+    value: Annotated[Number, Meta(description='"NaN", "Infinity" or "-Infinity".')]
+    after: Annotated[float | None, Meta(description="The last finite value before it, where a chart marks it.")]
+
+
+class Series(Struct, frozen=True, kw_only=True):
+    """One series in at most `buckets` buckets of equal width in steps: the document of `GET /api/series`.
+
+    The lists have one entry per non-empty bucket. `minimum`, `maximum`, `mean` and `last` are over the finite points
+    of a bucket; they are null where it has none. No bucket hides a spike, and every non-finite point is listed.
+    """
+
+    run: Annotated[str, Meta(description="Run id.")]
+    name: Annotated[str, Meta(description="Series name.")]
+    first: Annotated[list[Step], Meta(description="First step in the bucket.")]
+    step: Annotated[list[Step], Meta(description="Last step in the bucket.")]
+    minimum: Annotated[list[float | None], Meta(description="Least finite value.")]
+    maximum: Annotated[list[float | None], Meta(description="Greatest finite value.")]
+    mean: Annotated[list[float | None], Meta(description="Mean of the finite values.")]
+    last: Annotated[list[float | None], Meta(description="Last finite value.")]
+    smoothed: Annotated[
+        list[float | None], Meta(description="Moving average at `step`, made from all points before bucketing.")
+    ]
+    count: Annotated[list[Count], Meta(description="Points in the bucket, non-finite ones included.")]
+    non_finite: Annotated[
+        list[NonFinitePoint], Meta(description="Every non-finite point in the window, at most 1,000.")
+    ]
+    non_finite_count: Annotated[Count, Meta(description="How many there are.")]
+    points: Annotated[Count, Meta(description="Points in the window.")]
+    hidden_points: Annotated[Count, Meta(description="Points of older attempts that a newer attempt supersedes.")]
+    smoothing: Annotated[float, Meta(description="Weight of the past in the moving average, 0 to 0.999.")]
+    attempts: Annotated[list[AttemptRow], Meta(description="The run's attempts, oldest first.")]
+
+
+class Healthz(Struct, frozen=True, kw_only=True):
+    """The server lives: the document of `GET /healthz`. It holds no data of any run."""
+
+    status: Annotated[Literal["ok"], Meta(description="Always `ok`; no answer is the bad news.")]
+    index: Annotated[IndexState, Meta(description="Whether the index is complete.")]
+    indexing: Annotated[bool, Meta(description="Whether this process is the one that indexes.")]
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    """Why a request was refused."""
+
+    error: Annotated[str, Meta(description="What was wrong, and what to do.")]
+    status: Annotated[int, Meta(description="HTTP status.")]

@@ -1,0 +1,240 @@
+"""The document of `GET /api/status/live`: what a run does now.
+
+Every field is there; one that was not observed is null, and `why` says why. A number is never carried over from an
+older attempt: after a resume the document waits for the new attempt's first values.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from barograph.analysis.moving_average import moving_average
+from barograph.analysis.run_state import RunState
+from barograph.index import Index, Snapshot, query
+from barograph.index.query import Source
+from barograph.journal.layout import TRAIN
+from barograph.policy import Policy, load
+from barograph.records import Checkpoint, Pause
+from barograph.views.documents import ActiveAlert, HealthLights, LiveStatus
+from barograph.views.hosts import host_reasons, inference_host, training_host
+from barograph.views.run_detail import alert_rows, checkpoint_name
+from barograph.views.summary import NewestAttempt, last_moved, newest_attempt, state_of
+from barograph.views.times import document_time, iso
+
+PAST = 0.9
+"""Weight of the past in `streaming_ce`: a half-life of 6.6 logged losses. No seed names one."""
+
+RECENT = 400
+"""Losses that `streaming_ce` looks back over: older ones weigh less than the last digit of a float64."""
+
+ALERTS, TITLE_LENGTH, TEXT_LENGTH = 16, 200, 500
+"""Alerts, and characters of each, that fit a document which is polled every second and stays below 50 KB."""
+
+_LOGGED = ("learning_rate", "epoch", "token_entropy", "tokens_per_sec", "mfu")
+"""Fields that are the newest value of the series `train/<field>`, or else `<field>`."""
+
+_NO_THROUGHPUT = "the throughput over time is not recorded"
+_NO_QUEUE = "the run is not fed by a training queue"
+_NOT_RECORDED = {
+    "loss_trend": "the trend of the loss is not recorded",
+    "loss_variance": "the variance of the loss is not recorded",
+    "val_train_gap": "no validation loss was compared with the training loss",
+    "tokens_per_sec_avg": _NO_THROUGHPUT,
+    "tokens_per_sec_ema": _NO_THROUGHPUT,
+    "tokens_per_sec_baseline": _NO_THROUGHPUT,
+    "throughput_trend": _NO_THROUGHPUT,
+    "batch_step": _NO_QUEUE,
+    "batch_total_steps": _NO_QUEUE,
+    "batch_number": _NO_QUEUE,
+    "batch_queue_size": _NO_QUEUE,
+    "current_file": _NO_QUEUE,
+    "dataset_id": _NO_QUEUE,
+    "eta_current_file_s": _NO_QUEUE,
+    "health": "no health light is known",
+}
+
+
+class Watched:
+    """A fold over what is known of one run: `values` by field, and `reasons` for the fields that stay null."""
+
+    def __init__(self, default_reason: str) -> None:
+        self.values: dict[str, object] = {}
+        self.reasons: dict[str, str] = dict.fromkeys(LiveStatus.__struct_fields__, default_reason) | _NOT_RECORDED
+
+    def update(self, field: str, value: object, reason: str | None = None) -> None:
+        """Notes a value, or why there is none (a reason that is not given stays the default one)."""
+        self.values[field] = value
+        if value is None and reason is not None:
+            self.reasons[field] = reason
+
+
+def live_status(
+    index: Index, run: str | None = None, *, policy: Policy | None = None, now: float | None = None
+) -> LiveStatus:
+    """What `run` does now; by default the run that moved last. Raises `UnknownRun`."""
+    now = time.time() if now is None else now
+    crashed_after_s = (policy or load()).run_state.crashed_after_s
+    with index.snapshot() as snapshot:
+        run = _run_that_moved_last(snapshot) if run is None else run
+        sources = [] if run is None else query.sources(snapshot, run)
+        newest = newest_attempt(sources)
+        state = state_of(newest, now=now, crashed_after_s=crashed_after_s)
+        nothing = "there is no run" if run is None else "the run has no training attempt"
+        watched = Watched(nothing)
+        if run is not None:
+            checkpoint = next(iter(query.events(snapshot, run, Checkpoint, among=sources, limit=1)), None)
+            watched.update("checkpoint_id", checkpoint_name(checkpoint) if checkpoint else None, "none was saved")
+            watched.update("snapshot_date", iso(checkpoint.time) if checkpoint else None, "no checkpoint was saved")
+        alerts: list[ActiveAlert] = []
+        if run is not None and newest is not None:
+            _watch_attempt(watched, newest, state, now=now)
+            _watch_series(watched, snapshot, run, newest)
+            latest = [source for source in sources if source.state.attempt == newest.attempt]
+            _watch_eta(watched, newest, state, paused_s=_paused_s(snapshot, run, latest))
+            alerts = [_cut(alert) for alert in alert_rows(snapshot, run, latest, limit=ALERTS)]
+    training = training_host(newest, state, now=now)
+    inference = inference_host(sources, now=now, crashed_after_s=crashed_after_s)
+    document = replace(
+        _blank(now),
+        run=run,
+        status=state.state,
+        training_host=training,
+        inference_host=inference,
+        active_alerts=alerts,
+        **watched.values,
+    )
+    why = {field: watched.reasons[field] for field in document.__struct_fields__ if getattr(document, field) is None}
+    return replace(document, why=why | host_reasons(training, inference, no_attempt=nothing))
+
+
+def _watch_attempt(watched: Watched, newest: NewestAttempt, state: RunState, *, now: float) -> None:
+    """What the newest attempt's own lines say."""
+    unsaid = "the training script did not say"
+    banner = newest.banner
+    watched.update("model_name", banner.model_name if banner else None, unsaid)
+    watched.update("total_steps", newest.total_steps, unsaid)
+    watched.update("status_since", iso(state.since), "no line has a usable time")
+    watched.update("heartbeat_age_s", newest.silent_s(now))
+    watched.update("attempt", newest.attempt)
+    watched.update("current_step", newest.current_step, f"attempt {newest.attempt} has logged no step yet")
+    loss = newest.loss
+    if loss is None:
+        watched.update("loss", None, f"attempt {newest.attempt} has logged no loss yet")
+        return
+    finite = math.isfinite(loss.value)
+    watched.update("loss", loss.value if finite else None, f"loss is {_spelled(loss.value)} at step {loss.step}")
+    lights = HealthLights(loss="ok" if finite else "critical", throughput="unknown", gpu="unknown")
+    watched.update("health_lights", lights)
+    watched.update("health", "healthy" if finite else "critical")
+
+
+def _watch_series(watched: Watched, snapshot: Snapshot, run: str, newest: NewestAttempt) -> None:
+    """What the newest attempt's series say."""
+    losses = query.newest_points(snapshot, run, "loss", attempt=newest.attempt, count=RECENT)
+    average = moving_average(losses.values, past=PAST)[-1:]
+    known = len(average) == 1 and math.isfinite(average[0])
+    watched.update(
+        "streaming_ce",
+        float(average[0]) if known else None,
+        f"attempt {newest.attempt} has logged no {'finite ' if len(average) else ''}loss yet",
+    )
+    for field in _LOGGED:
+        names = (f"train/{field}", field)
+        found = (query.newest_points(snapshot, run, name, attempt=newest.attempt, count=1) for name in names)
+        point = next((points for points in found if len(points.values)), None)
+        if point is None:
+            watched.update(field, None, f"attempt {newest.attempt} has logged neither {names[0]} nor {names[1]}")
+        else:
+            value, step = float(point.values[0]), int(point.steps[0])
+            watched.update(field, value if math.isfinite(value) else None, f"it is {_spelled(value)} at step {step}")
+
+
+def _watch_eta(watched: Watched, newest: NewestAttempt, state: RunState, *, paused_s: float) -> None:
+    """Remaining steps times the newest attempt's mean time per step, pauses left out."""
+    first, last, total = newest.first_mark, newest.mark, newest.total_steps
+    if state.state != "training":
+        watched.update("eta_overall_s", None, f"the run is {state.state}")
+    elif total is None:
+        watched.update("eta_overall_s", None, "the number of steps is not known")
+    elif first is None or last is None or last.step <= first.step:
+        watched.update("eta_overall_s", None, f"attempt {newest.attempt} has not logged two steps yet")
+    else:
+        per_step = (last.time - first.time - paused_s) / (last.step - first.step)
+        eta = max(0, total - last.step) * per_step
+        honest = math.isfinite(eta) and per_step > 0
+        watched.update("eta_overall_s", eta if honest else None, "the writer's clock went backwards or is not usable")
+
+
+def _paused_s(snapshot: Snapshot, run: str, latest: Sequence[Source]) -> float:
+    """Seconds that the newest attempt spent in pauses that have ended."""
+    training = [source for source in latest if source.state.writer == TRAIN]
+    total, since = 0.0, None
+    for pause in reversed(query.events(snapshot, run, Pause, among=training)):
+        if pause.paused:
+            since = pause.time if since is None else since
+        elif since is not None:
+            total, since = total + pause.time - since, None
+    return total
+
+
+def _run_that_moved_last(snapshot: Snapshot) -> str | None:
+    found = query.sources_by_run(snapshot)
+    return max(found, key=lambda run: (*last_moved(found[run]), run), default=None)
+
+
+def _cut(alert: ActiveAlert) -> ActiveAlert:
+    return replace(alert, title=alert.title[:TITLE_LENGTH], text=alert.text[:TEXT_LENGTH])
+
+
+def _spelled(value: float) -> str:
+    if math.isnan(value):
+        return "NaN"
+    return "Infinity" if value > 0 else "-Infinity"
+
+
+def _blank(now: float) -> LiveStatus:
+    """The document with nothing known."""
+    state = state_of(None, now=now, crashed_after_s=math.inf)
+    return LiveStatus(
+        run=None,
+        model_name=None,
+        checkpoint_id=None,
+        snapshot_date=None,
+        status=state.state,
+        status_since=None,
+        heartbeat_age_s=None,
+        current_step=None,
+        total_steps=None,
+        epoch=None,
+        attempt=None,
+        loss=None,
+        streaming_ce=None,
+        loss_trend=None,
+        loss_variance=None,
+        learning_rate=None,
+        token_entropy=None,
+        val_train_gap=None,
+        tokens_per_sec=None,
+        tokens_per_sec_avg=None,
+        tokens_per_sec_ema=None,
+        tokens_per_sec_baseline=None,
+        throughput_trend=None,
+        mfu=None,
+        batch_step=None,
+        batch_total_steps=None,
+        batch_number=None,
+        batch_queue_size=None,
+        current_file=None,
+        dataset_id=None,
+        eta_current_file_s=None,
+        eta_overall_s=None,
+        training_host=training_host(None, state, now=now),
+        inference_host=inference_host([], now=now, crashed_after_s=math.inf),
+        health=None,
+        health_lights=HealthLights(loss="unknown", throughput="unknown", gpu="unknown"),
+        active_alerts=[],
+        timestamp=document_time(now),
+        why={},
+    )

@@ -1,0 +1,134 @@
+"""The document of `GET /api/runs/{run}`: everything known about one run but its points."""
+
+import math
+import time
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+import msgspec
+
+from barograph.index import Index, Snapshot, query
+from barograph.index.query import Source
+from barograph.journal.layout import TRAIN
+from barograph.policy import Policy, load
+from barograph.records import Alert, Banner, Checkpoint, Collector, CollectorFailed, ConfigUpdate, Verdict
+from barograph.views.documents import ActiveAlert, CheckpointRow, CollectorRow, JournalHealth, RunDetail
+from barograph.views.summary import attempt_rows, newest_attempt, run_row
+from barograph.views.times import iso
+
+ALERTS = 100
+EXAMPLES = 10
+
+
+def run_detail(index: Index, run: str, *, policy: Policy | None = None, now: float | None = None) -> RunDetail:
+    """One run. Raises `UnknownRun`."""
+    now = time.time() if now is None else now
+    crashed_after_s = (policy or load()).run_state.crashed_after_s
+    with index.snapshot() as snapshot:
+        sources = query.sources(snapshot, run)
+        notices = query.notices(snapshot, run)
+        newest = newest_attempt(sources)
+        latest = [source for source in sources if newest is not None and source.state.attempt == newest.attempt]
+        training = [source for source in latest if source.state.writer == TRAIN]
+        banner = next(iter(query.events(snapshot, run, Banner, among=training, limit=1)), None)
+        updates = query.events(snapshot, run, ConfigUpdate, among=training)[::-1]
+        return RunDetail(
+            summary=run_row(run, sources, notices, now=now, crashed_after_s=crashed_after_s),
+            series=query.series_names(snapshot, run),
+            attempts=attempt_rows(sources),
+            checkpoints=_checkpoints(snapshot, run, sources),
+            collectors=_collectors(snapshot, run, latest),
+            alerts=alert_rows(snapshot, run, sources, limit=ALERTS),
+            verdicts=_verdicts(snapshot, run),
+            config=_config(banner.config if banner else None, [update.config for update in updates]),
+            versions=banner.versions if banner else {},
+            git_commit=banner.git_commit if banner else None,
+            device=banner.device if banner else None,
+            model_path=banner.model_path if banner else None,
+            output_dir=banner.output_dir if banner else None,
+            journal=_journal(sources),
+        )
+
+
+def alert_rows(snapshot: Snapshot, run: str, sources: Sequence[Source], *, limit: int) -> list[ActiveAlert]:
+    """The newest alerts of some sources of a run, newest first."""
+    newest = query.events(snapshot, run, Alert, among=sources, limit=limit)
+    return [
+        ActiveAlert(
+            time=iso(alert.time) or "unknown", level=alert.level, title=alert.title, text=alert.text, step=alert.step
+        )
+        for alert in sorted(newest, key=lambda alert: _order(alert.time), reverse=True)
+    ]
+
+
+def checkpoint_name(checkpoint: Checkpoint) -> str:
+    """The name of a checkpoint's folder."""
+    return PurePosixPath(checkpoint.path).name
+
+
+def _checkpoints(snapshot: Snapshot, run: str, sources: Sequence[Source]) -> list[CheckpointRow]:
+    return [
+        CheckpointRow(
+            step=checkpoint.step,
+            attempt=source.state.attempt,
+            name=checkpoint_name(checkpoint),
+            path=checkpoint.path,
+            time=iso(checkpoint.time) or "unknown",
+        )
+        for source in reversed(sources)
+        for checkpoint in query.events(snapshot, run, Checkpoint, among=[source])
+    ]
+
+
+def _collectors(snapshot: Snapshot, run: str, sources: Sequence[Source]) -> list[CollectorRow]:
+    """The newest word of or about each collector; a failure at the same moment outweighs its start."""
+    said = [
+        (_order(one.time), False, CollectorRow(name=one.name, running=one.running, detail=one.detail))
+        for one in query.events(snapshot, run, Collector, among=sources)[::-1]
+    ] + [
+        (_order(one.time), True, CollectorRow(name=one.name, running=False, detail=one.error))
+        for one in query.events(snapshot, run, CollectorFailed, among=sources)[::-1]
+    ]
+    newest = {row.name: row for _, _, row in sorted(said, key=lambda one: one[:2])}
+    return [newest[name] for name in sorted(newest)]
+
+
+def _verdicts(snapshot: Snapshot, run: str) -> list[Verdict]:
+    oldest_first = query.events(snapshot, run, Verdict)[::-1]
+    said = sorted(oldest_first, key=lambda verdict: _order(verdict.time))
+    newest = {verdict.name: verdict for verdict in said}
+    return [newest[name] for name in sorted(newest)]
+
+
+def _config(begun_with: str | None, added: Sequence[str]) -> str | None:
+    """The settings with later ones over earlier ones; a text that is no JSON object is left out of the sum."""
+    merged: dict[str, msgspec.Raw] = {}
+    texts = [text for text in (begun_with, *added) if text is not None]
+    for text in texts:
+        try:
+            merged |= msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+        except (msgspec.MsgspecError, RecursionError):
+            continue
+    if not merged:
+        return begun_with
+    return msgspec.json.encode(merged).decode()
+
+
+def _journal(sources: Sequence[Source]) -> JournalHealth:
+    states = [source.state for source in sources]
+    return JournalHealth(
+        files=len(states),
+        size_bytes=sum(state.identity.size for state in states),
+        good_lines=sum(state.good for state in states),
+        bad_lines=sum(state.bad for state in states),
+        unchecked_lines=sum(state.unchecked for state in states),
+        unknown_lines=sum(state.unknown for state in states),
+        torn_files=sum(state.torn > 0 for state in states),
+        lost_records=sum(state.lost for state in states),
+        examples=[example for state in states for example in state.examples][:EXAMPLES],
+    )
+
+
+def _order(time: float) -> float:
+    """A writer's time as something to sort by: NaN comes first."""
+    return -math.inf if math.isnan(time) else time
