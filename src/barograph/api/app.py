@@ -1,0 +1,40 @@
+"""The application: the routes over one root, behind the edge."""
+
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+from litestar import Litestar
+
+from barograph.api.attempts import WrongTokens
+from barograph.api.description import description_route
+from barograph.api.edge import Edge
+from barograph.api.login import login_route
+from barograph.api.pages import Site, read_site
+from barograph.api.problems import answer_exception
+from barograph.api.reading import Reading
+from barograph.api.routes import document_routes, page_routes
+from barograph.api.security import Access
+
+
+def create_app(root: Path, *, access: Access | None = None, site: Site | None = None) -> Edge:
+    """The ASGI application over the runs in `root`, which may not exist yet.
+
+    Without `access` it lets in whoever can connect, and answers to loopback names only. `site` is the web UI; by
+    default the one that was built into the package.
+    """
+    access = access or Access()
+    wrong_tokens = WrongTokens()
+    reading = Reading(root)
+
+    def follow(_: Litestar) -> AbstractAsyncContextManager[None]:
+        return reading.following()
+
+    documented = [*document_routes(reading), login_route(access, wrong_tokens)]
+    routes = Litestar(
+        [*documented, description_route(documented), *page_routes(site or read_site())],
+        exception_handlers={Exception: answer_exception},
+        lifespan=[follow],
+        logging_config=None,
+        openapi_config=None,
+    )
+    return Edge(routes, access, wrong_tokens=wrong_tokens)

@@ -1,0 +1,145 @@
+"""The routes: which document answers which question. The views make the documents; here are names and bounds only.
+
+A run is named by its id and looked up in the index; an id is never part of a path on disk.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
+from litestar import Request, Response, get
+from litestar.datastructures import State
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromPath, PathParameter, QueryParameter
+
+from barograph.api.bodies import send_body
+from barograph.api.pages import Site
+from barograph.api.problems import problem_response
+from barograph.api.reading import Reading
+from barograph.views.documents import Healthz, LiveStatus, Problem, RunDetail, Runs, Series
+
+LAST_STEP = 2**53 - 1
+"""The greatest step that JavaScript can name exactly."""
+
+_RUN_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$"
+_RUN_ID = "Id of the run: the name of its folder."
+Asked = Request[object, object, State]
+
+
+def document_routes(reading: Reading) -> list[HTTPRouteHandler]:
+    """The routes that answer with documents of the views."""
+
+    @get(
+        "/api/runs",
+        operation_id="runs",
+        summary="All runs under the root",
+        description="The run that moved last comes first.",
+        responses=_answers(Runs),
+    )
+    async def runs(request: Asked) -> Response[bytes]:
+        return send_body(await reading.runs(), request)
+
+    @get(
+        "/api/runs/{run:str}",
+        operation_id="run_detail",
+        summary="One run",
+        description="Everything known about one run but its points.",
+        responses=_answers(RunDetail, unknown="There is no such run."),
+    )
+    async def run_detail(
+        request: Asked, run: Annotated[str, PathParameter(pattern=_RUN_PATTERN, description=_RUN_ID)]
+    ) -> Response[bytes]:
+        return send_body(await reading.run_detail(run), request)
+
+    @get(
+        "/api/series",
+        operation_id="series",
+        summary="One series, in buckets",
+        description="Minimum, maximum, mean and last value per bucket of steps; no bucket hides a spike.",
+        responses=_answers(Series, unknown="There is no such run, or it has no such series."),
+    )
+    async def series(
+        request: Asked,
+        run: Annotated[str, QueryParameter(pattern=_RUN_PATTERN, description=_RUN_ID)],
+        name: Annotated[str, QueryParameter(min_length=1, max_length=512, description="Its name, such as `loss`.")],
+        first: Annotated[int, QueryParameter(ge=0, le=LAST_STEP, description="First step of the window.")] = 0,
+        last: Annotated[int, QueryParameter(ge=0, le=LAST_STEP, description="Last step of the window.")] = LAST_STEP,
+        buckets: Annotated[int, QueryParameter(ge=1, le=4000, description="At most so many buckets.")] = 1000,
+        smoothing: Annotated[
+            float, QueryParameter(ge=0.0, le=0.999, description="Weight of the past in the moving average; 0 is none.")
+        ] = 0.0,
+    ) -> Response[bytes]:
+        if first > last:
+            return problem_response(400, "`first` is after `last`: the window holds no step.")
+        end = None if last == LAST_STEP else last
+        body = await reading.series(run, name, first=first, last=end, buckets=buckets, smoothing=smoothing)
+        return send_body(body, request)
+
+    @get(
+        "/api/status/live",
+        operation_id="live_status",
+        summary="What a run does now",
+        description="Made for polling every second or two: answers 304 while nothing changed.",
+        responses=_answers(LiveStatus, unknown="There is no such run."),
+    )
+    async def live_status(
+        request: Asked,
+        run: Annotated[
+            str | None,
+            QueryParameter(pattern=_RUN_PATTERN, description="Id of the run; by default the one that moved last."),
+        ] = None,
+    ) -> Response[bytes]:
+        return send_body(await reading.live_status(run), request)
+
+    @get(
+        "/healthz",
+        operation_id="healthz",
+        summary="The server lives",
+        description="Holds no data of any run and asks for no token.",
+        responses=_answers(Healthz),
+    )
+    async def healthz(request: Asked) -> Response[bytes]:
+        return send_body(await reading.health(), request)
+
+    return [runs, run_detail, series, live_status, healthz]
+
+
+def page_routes(site: Site) -> list[HTTPRouteHandler]:
+    """The web UI, from the table that was read at start."""
+
+    @get("/", include_in_schema=False, sync_to_thread=False)
+    def home(request: Asked) -> Response[bytes]:
+        return send_body(site.home, request, status=site.home_status)
+
+    @get("/assets/{name:path}", include_in_schema=False, sync_to_thread=False)
+    def asset(request: Asked, name: FromPath[str]) -> Response[bytes]:
+        found = site.assets.get(name.removeprefix("/"))
+        if found is None:
+            return problem_response(404, "The web UI has no file of that name.")
+        return send_body(found, request)
+
+    return [home, asset]
+
+
+def _answers(document: type[msgspec.Struct], *, unknown: str | None = None) -> dict[int, ResponseSpec]:
+    """What the OpenAPI says of a route: the real document, though the route sends it as finished bytes."""
+    problems: Sequence[tuple[int, str | None]] = (
+        (400, "A parameter is missing or out of range."),
+        (401, "The server asks for its token."),
+        (403, "A page of another origin asked."),
+        (404, unknown),
+        (414, "The address is too long."),
+        (421, "The Host is none of this server's names."),
+        (429, "Too many wrong tokens came from this address."),
+        (503, "The documents cannot be read now."),
+    )
+    return {
+        200: ResponseSpec(document, description="The document.", generate_examples=False),
+        304: ResponseSpec(None, description="The document that `If-None-Match` names is still the newest."),
+        **{
+            status: ResponseSpec(Problem, description=said, generate_examples=False)
+            for status, said in problems
+            if said is not None
+        },
+    }

@@ -1,0 +1,258 @@
+"""`barograph demo`: a small real model trains on this machine, and the dashboard watches it."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+import threading
+import time
+import webbrowser
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from barograph.errors import BarographError, MissingExtra
+
+if TYPE_CHECKING:
+    from barograph.api.server import Dashboard
+    from barograph.cli.demo_progress import DemoProgress
+    from barograph.records import Verdict
+
+STOP_S = 3.0
+"""Seconds that a child process gets to end by itself before it is killed."""
+
+
+def demo(
+    headless: Annotated[
+        bool, typer.Option("--headless", help="Open no browser, and exit when training and evaluation are over.")
+    ] = False,
+    seconds: Annotated[float, typer.Option(min=5.0, help="Seconds of wall time to train for.")] = 120.0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the dashboard; 0 takes any free one.")] = 8080,
+    base_dir: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the runs.", show_default="$BAROGRAPH_DIR, else ./barograph-runs"),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the model's weights and of the data.")] = 0,
+) -> None:
+    """Train a small language model on this machine and watch it learn.
+
+    A Qwen3 model of about a million parameters learns syllogisms and binary arithmetic from generated problems. Each
+    checkpoint answers held-out problems that training never sees. It takes two minutes on two processor cores; the
+    dashboard stays up until Ctrl-C.
+
+    \b
+    Examples:
+      barograph demo
+      barograph demo --seconds 30 --port 9000
+      barograph demo --headless --base-dir /tmp/runs     (for scripts: exit code 0 when all went well)
+    """
+    for package in ("torch", "transformers", "tokenizers", "accelerate"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtra(package, extra="demo", purpose="The demo trains a real model and")
+
+    from barograph.api.server import Dashboard
+    from barograph.journal.layout import default_root
+
+    root = (base_dir or default_root()).expanduser().absolute()
+    dashboard = Dashboard(root, port=port)
+    root.mkdir(parents=True, exist_ok=True)
+    run = f"demo-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
+    with ExitStack() as stack:
+        trainer = stack.enter_context(
+            _child(
+                "train",
+                root / run,
+                "--base-dir",
+                str(root),
+                "--run-id",
+                run,
+                "--seconds",
+                str(seconds),
+                "--seed",
+                str(seed),
+            )
+        )
+        evaluator = stack.enter_context(_child("evaluate", root / run, "--base-dir", str(root), "--run-id", run))
+        typer.echo(f"barograph shows run {run} at {dashboard.url} (Ctrl-C stops)", color=True)
+        for notice in dashboard.notices:
+            typer.echo(notice)
+        if not headless:
+            _open_browser(dashboard.url)
+        watch = _Watch(
+            root, run, seconds=seconds, trainer=trainer, evaluator=evaluator, dashboard=dashboard, leave=headless
+        )
+        watch.start()
+        dashboard.run()
+        watch.stop()
+    if watch.problem:
+        raise BarographError(watch.problem)
+    if not watch.over:
+        typer.echo("Stopped before training was over.")
+        raise typer.Exit(130)
+
+
+class _Watch:
+    """Owns the thread that follows the run in the terminal while the dashboard serves it."""
+
+    def __init__(
+        self,
+        root: Path,
+        run: str,
+        *,
+        seconds: float,
+        trainer: "subprocess.Popen[bytes]",
+        evaluator: "subprocess.Popen[bytes]",
+        dashboard: "Dashboard",
+        leave: bool,
+    ) -> None:
+        self._root, self._run, self._seconds = root, run, seconds
+        self._trainer, self._evaluator = trainer, evaluator
+        self._dashboard, self._leave = dashboard, leave
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="barograph-demo")
+        self.over = False
+        """Whether training and evaluation ended well."""
+        self.problem: str | None = None
+        """What went wrong, for the last line on the terminal."""
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join()
+
+    def _follow(self) -> None:
+        from barograph.cli.demo_progress import DemoProgress
+
+        progress = DemoProgress(self._root, self._run)
+        try:
+            if self._wait(progress):
+                self.over = True
+                self._report(progress)
+                if not self._leave:
+                    typer.echo(f"Training is over. The dashboard stays at {self._dashboard.url} until Ctrl-C.")
+        except Exception as error:  # noqa: BLE001 - the boundary of this thread: the dashboard must not hang on it
+            self.problem = f"the demo could not be followed: {error!r}"
+        finally:
+            progress.close()
+            if self._leave or self.problem:
+                self._dashboard.stop()
+
+    def _wait(self, progress: "DemoProgress") -> bool:
+        """Follow until both children have ended well; False if one failed or the user stopped."""
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(compact=True))
+        said = 0.0
+        with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+            shown = bar.add_task("starting", total=self._seconds)
+            began: float | None = None
+            while not self._stopping.wait(0.25):
+                progress.update()
+                began = began or (time.monotonic() if progress.step is not None else None)
+                line = _line(progress, training=self._trainer.poll() is None)
+                elapsed = min(self._seconds, time.monotonic() - began) if began else 0.0
+                bar.update(shown, description=line, completed=elapsed)
+                if not console.is_terminal and time.monotonic() - said > 10:
+                    said = time.monotonic()
+                    typer.echo(line, err=True)
+                if self._ended(self._trainer, "trainer") and self._ended(self._evaluator, "evaluate"):
+                    progress.update()
+                    return True
+                if self.problem:
+                    return False
+        return False
+
+    def _ended(self, child: "subprocess.Popen[bytes]", what: str) -> bool:
+        """Whether `child` ended well; if it failed, `problem` says how."""
+        status = child.poll()
+        if status not in (None, 0) and not self._stopping.is_set():
+            log = self._root / self._run / f"{what}.log"
+            tail = " / ".join(log.read_text("utf-8", "replace").strip().splitlines()[-3:]) or "it printed nothing"
+            self.problem = f"the {what} process ended with status {status}: {tail} (all of it: {log})"
+        return status == 0
+
+    def _report(self, progress: "DemoProgress") -> None:
+        """Judge the run, write the verdicts into its journal, print them."""
+        from rich.console import Console
+        from rich.table import Table
+
+        from barograph.policy import load
+
+        verdicts = progress.verdicts(load())
+        _record(self._root / self._run, verdicts)
+        console = Console(highlight=False)
+        table = Table("task", "level", "first", "last", "right", "by a constant answer", title="Held-out exact match")
+        for first, newest in progress.results():
+            right = f"{newest.correct} of {newest.n}"
+            shares = (f"{first.exact_match:.2f}", f"{newest.exact_match:.2f}")
+            table.add_row(newest.task, newest.level, *shares, right, f"{newest.base_rate:.2f}")
+        if table.row_count:
+            console.print(table)
+        for verdict in verdicts:
+            console.print(f"{verdict.verdict:5} {verdict.name}: {verdict.message}")
+        for failure in progress.failures:
+            console.print(f"      {failure}")
+
+
+def _line(progress: "DemoProgress", *, training: bool) -> str:
+    if progress.step is None:
+        return "loading the libraries and building the model"
+    loss = "no finite loss" if progress.loss is None else f"loss {progress.loss:.3f}"
+    newest = [last for _, last in progress.results()]
+    best = max(newest, key=lambda match: match.exact_match - match.base_rate, default=None)
+    learned = f" · {best.task} {best.level} {best.exact_match:.0%} right" if best else ""
+    return f"step {progress.step} · {loss}{learned}" if training else f"evaluating the last checkpoints{learned}"
+
+
+def _record(run: Path, verdicts: "list[Verdict]") -> None:
+    """Write verdicts into the run's journal, as a writer of their own."""
+    from barograph.journal import JournalWriter, layout
+    from barograph.records import Banner, RunComplete
+
+    attempt = max((file.attempt for file in layout.journal_files(run)), default=1)
+    banner = Banner(run=run.name, attempt=attempt, writer="judge", time=time.time(), pid=os.getpid())
+    writer = JournalWriter(run, lambda: banner)
+    for record in (*verdicts, RunComplete(time=time.time())):
+        writer.append(None, lambda record: record, record)
+    writer.close()
+
+
+@contextmanager
+def _child(what: str, run: Path, *arguments: str) -> "Iterator[subprocess.Popen[bytes]]":
+    """A process of our own that writes its output into the run's folder; it does not outlive the block.
+
+    It gets a session of its own: Ctrl-C in the terminal reaches only us, and we end it.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    name = "trainer" if what == "train" else what
+    with (run / f"{name}.log").open("wb") as log:
+        child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            [sys.executable, "-m", f"barograph.{what}", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            yield child
+        finally:
+            if child.poll() is None:
+                child.terminate()
+                try:
+                    child.wait(STOP_S)
+                except subprocess.TimeoutExpired:
+                    child.kill()
+                    child.wait()
+
+
+def _open_browser(url: str) -> None:
+    """Open the page where a graphical browser can be; a text browser would take over the terminal."""
+    if sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+        webbrowser.open(url)

@@ -1,0 +1,84 @@
+"""What the demo tells the terminal: a fold over the run's journal, and the verdicts at its end."""
+
+import math
+import time
+from pathlib import Path
+
+from barograph.analysis.finite_losses import finite_losses
+from barograph.journal import TailReader, layout
+from barograph.policy import Policy, exact_match_gain, loss_finite
+from barograph.records import CollectorFailed, ExactMatch, Record, Step, Verdict
+from barograph.records.codec import Unknown
+
+
+class DemoProgress:
+    """A fold over every journal file of a run, read on from where the last `update` ended."""
+
+    def __init__(self, root: Path, run: str) -> None:
+        self._root = root
+        self._run = root / run
+        self._readers: dict[Path, TailReader] = {}
+        self._curve: dict[int, float] = {}
+        self._matches: dict[tuple[str, str, str], list[ExactMatch]] = {}
+        self.failures: list[str] = []
+        """What collectors or the evaluation could not do."""
+
+    def update(self) -> None:
+        """Read what is new."""
+        for file in layout.journal_files(self._run):
+            reader = self._readers.setdefault(file.path, TailReader(self._root, file.path))
+            more = True
+            while more:
+                batch = reader.read()
+                more = batch.more
+                for entry in batch.entries:
+                    self._take(entry.record)
+
+    def close(self) -> None:
+        """Close every file."""
+        for reader in self._readers.values():
+            reader.close()
+
+    @property
+    def step(self) -> int | None:
+        """Newest step with a loss, None before the first."""
+        return max(self._curve, default=None)
+
+    @property
+    def loss(self) -> float | None:
+        """Mean of the finite losses among the newest 20, nats; None while there is none."""
+        newest = [self._curve[step] for step in sorted(self._curve)[-20:] if math.isfinite(self._curve[step])]
+        return sum(newest) / len(newest) if newest else None
+
+    def results(self) -> list[tuple[ExactMatch, ExactMatch]]:
+        """For each task and level under the plain regime: the first and the newest result."""
+        return [
+            (min(found, key=lambda match: match.step), max(found, key=lambda match: match.step))
+            for (_, _, regime), found in self._matches.items()
+            if regime == "plain_sft"
+        ]
+
+    def verdicts(self, policy: Policy) -> list[Verdict]:
+        """The verdicts on the run: its losses, and the gain of the level that gained most."""
+        now = time.time()
+        steps = sorted(self._curve)
+        losses = finite_losses(steps, (self._curve[step] for step in steps))
+        pairs = sorted(self.results(), key=_gain)
+        first, newest = pairs[-1] if pairs else (None, None)
+        return [
+            loss_finite(losses, policy=policy, now=now),
+            exact_match_gain(first, newest, policy=policy, now=now),
+        ]
+
+    def _take(self, record: Record | Unknown) -> None:
+        if isinstance(record, Step) and record.loss is not None:
+            self._curve[record.step] = record.loss
+        elif isinstance(record, ExactMatch):
+            self._matches.setdefault((record.task, record.level, record.regime), []).append(record)
+        elif isinstance(record, CollectorFailed):
+            self.failures.append(f"{record.name}: {record.error}")
+
+
+def _gain(pair: tuple[ExactMatch, ExactMatch]) -> float:
+    first, newest = pair
+    return newest.exact_match - max(first.exact_match, newest.base_rate)
