@@ -1,55 +1,21 @@
 """Generation from a checkpoint folder: padding changes nothing, limits are seen, pickles are refused."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from barograph.errors import CheckpointError
 from barograph.evaluate.generate import LoadedCheckpoint, generate, load_checkpoint, token_limit
 
+SaveCheckpoint = Callable[..., None]
 WORDS = ["<pad>", "<eos>", *"abcdefgh"]
 PROMPTS = ["a", "a b c d e f g h", "c d", "h g f", "b b b b b"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def save_checkpoint(folder: Path, *, safe: bool = True) -> None:
-    """A random model of a few thousand parameters over eight letters."""
-    torch.manual_seed(0)
-    model = Qwen3ForCausalLM(
-        Qwen3Config(
-            vocab_size=len(WORDS),
-            hidden_size=16,
-            intermediate_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            num_key_value_heads=1,
-            head_dim=8,
-            initializer_range=0.5,
-        )
-    )
-    model.save_pretrained(folder)
-    if not safe:
-        for weights in folder.glob("*.safetensors"):
-            weights.unlink()
-        torch.save(model.state_dict(), folder / "pytorch_model.bin")
-    letters = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<pad>"))
-    letters.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    PreTrainedTokenizerFast(tokenizer_object=letters, pad_token="<pad>", eos_token="<eos>").save_pretrained(folder)
-
-
 @pytest.fixture(scope="module")
-def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedCheckpoint:
+def loaded(tmp_path_factory: pytest.TempPathFactory, save_checkpoint: SaveCheckpoint) -> LoadedCheckpoint:
     folder = tmp_path_factory.mktemp("checkpoint-0")
     save_checkpoint(folder)
     return load_checkpoint(folder)
@@ -89,21 +55,23 @@ def test_the_token_limit_holds_the_longest_target(loaded: LoadedCheckpoint) -> N
     assert token_limit(loaded, ["a", "a b c"], slack=2) == 3 + 1 + 2
 
 
-def test_pickled_weights_are_refused(tmp_path: Path) -> None:
+def test_pickled_weights_are_refused(tmp_path: Path, save_checkpoint: SaveCheckpoint) -> None:
     save_checkpoint(tmp_path, safe=False)
     with pytest.raises(CheckpointError, match=r"no \.safetensors file"):
         load_checkpoint(tmp_path)
 
 
 @pytest.mark.parametrize("missing", ["config.json", "tokenizer.json"])
-def test_an_incomplete_folder_is_a_checkpoint_error(tmp_path: Path, missing: str) -> None:
+def test_an_incomplete_folder_is_a_checkpoint_error(
+    tmp_path: Path, missing: str, save_checkpoint: SaveCheckpoint
+) -> None:
     save_checkpoint(tmp_path)
     (tmp_path / missing).unlink()
     with pytest.raises(CheckpointError, match="cannot be loaded"):
         load_checkpoint(tmp_path)
 
 
-def test_torn_weights_are_a_checkpoint_error(tmp_path: Path) -> None:
+def test_torn_weights_are_a_checkpoint_error(tmp_path: Path, save_checkpoint: SaveCheckpoint) -> None:
     save_checkpoint(tmp_path)
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])

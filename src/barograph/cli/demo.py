@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from barograph.errors import BarographError, MissingExtra
+from barograph.errors import BarographError, MissingExtra, UsageError
 
 if TYPE_CHECKING:
     from barograph.api.server import Dashboard
@@ -57,28 +57,20 @@ def demo(
     from barograph.journal.layout import default_root
 
     root = (base_dir or default_root()).expanduser().absolute()
-    dashboard = Dashboard(root, port=port)
-    root.mkdir(parents=True, exist_ok=True)
     run = f"demo-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
+    dashboard = Dashboard(root, port=port)
+    try:
+        (root / run).mkdir(parents=True)
+    except OSError as error:
+        raise UsageError(
+            f"the demo cannot write its run: {error.strerror}", where=str(root), advice="Choose another --base-dir"
+        ) from error
     with ExitStack() as stack:
-        trainer = stack.enter_context(
-            _child(
-                "train",
-                root / run,
-                "--base-dir",
-                str(root),
-                "--run-id",
-                run,
-                "--seconds",
-                str(seconds),
-                "--seed",
-                str(seed),
-            )
-        )
-        evaluator = stack.enter_context(_child("evaluate", root / run, "--base-dir", str(root), "--run-id", run))
+        which = ("--base-dir", str(root), "--run-id", run)
+        how = ("--seconds", str(seconds), "--seed", str(seed))
+        trainer = stack.enter_context(_child("train", root / run, *which, *how))
+        evaluator = stack.enter_context(_child("evaluate", root / run, *which))
         typer.echo(f"barograph shows run {run} at {dashboard.url} (Ctrl-C stops)", color=True)
-        for notice in dashboard.notices:
-            typer.echo(notice)
         if not headless:
             _open_browser(dashboard.url)
         watch = _Watch(
@@ -162,7 +154,7 @@ class _Watch:
                 if not console.is_terminal and time.monotonic() - said > 10:
                     said = time.monotonic()
                     typer.echo(line, err=True)
-                if self._ended(self._trainer, "trainer") and self._ended(self._evaluator, "evaluate"):
+                if self._ended(self._trainer, "train") and self._ended(self._evaluator, "evaluate"):
                     progress.update()
                     return True
                 if self.problem:
@@ -230,9 +222,7 @@ def _child(what: str, run: Path, *arguments: str) -> "Iterator[subprocess.Popen[
 
     It gets a session of its own: Ctrl-C in the terminal reaches only us, and we end it.
     """
-    run.mkdir(parents=True, exist_ok=True)
-    name = "trainer" if what == "train" else what
-    with (run / f"{name}.log").open("wb") as log:
+    with (run / f"{what}.log").open("wb") as log:
         child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             [sys.executable, "-m", f"barograph.{what}", *arguments],
             stdin=subprocess.DEVNULL,

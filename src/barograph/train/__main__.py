@@ -1,7 +1,9 @@
 """Train the demo's model: python -m barograph.train --base-dir D --run-id ID --seconds S."""
 
 import argparse
+import signal
 from pathlib import Path
+from types import FrameType
 
 import torch
 from transformers.utils import logging
@@ -29,6 +31,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and data")
     parser.add_argument("--output-dir", type=Path, help="folder for checkpoints; default: checkpoints/ in the run")
     chosen = parser.parse_args()
+    signal.signal(signal.SIGTERM, _stop)
     logging.disable_progress_bar()
     torch.set_num_threads(threads_to_use(torch.get_num_threads()))
     train(
@@ -38,6 +41,11 @@ def main() -> None:
         seed=chosen.seed,
         callbacks=[barograph.TrainerCallback(project="demo", run_id=chosen.run_id, dir=chosen.base_dir)],
     )
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """Leave the training by an exception, so that the journal says how it ended."""
+    raise SystemExit(f"stopped by {signal.Signals(number).name}")
 
 
 if __name__ == "__main__":
