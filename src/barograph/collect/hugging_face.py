@@ -297,6 +297,9 @@ class TrainerCallback(transformers.TrainerCallback):  # type: ignore[misc]  # tr
         self._run = open_run(settings, launch=launch, config=config, model=facts)
         state.stateful_callbacks[STATE_KEY] = {"args": {}, "attributes": {"run_id": self._run.id}}
         self._planned, self._planned_at = state.max_steps, time.monotonic()
+        if self._writes_metrics:
+            self._run.collector("metrics", running=True, detail="What the Trainer logs and evaluates, when it does.")
+            self._run.collector("checkpoints", running=True, detail=f"Every checkpoint saved to {facts.output_dir}.")
         self._trainer = trainer
         self._guarded("raw_loss", self._listen)
 
