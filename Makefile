@@ -23,8 +23,8 @@ serve: $(VENV)/.demo
 test: lint unit
 
 lint: $(VENV)/.test
-	$(RUN)/ruff format --check src tests bench docs hatch_build.py
-	$(RUN)/ruff check src tests bench docs hatch_build.py
+	$(RUN)/ruff format --check src tests bench docs ui/generate_types.py hatch_build.py
+	$(RUN)/ruff check src tests bench docs ui/generate_types.py hatch_build.py
 	$(RUN)/lint-imports --no-logo
 	$(RUN)/mypy
 

@@ -1,0 +1,520 @@
+"""The web page before a real server over a real run folder: what it shows, and what a refresh must not disturb."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import Locator, Page, Route, expect
+
+from barograph.records import Alert, Checkpoint, Collector, ExactMatch, Pause, RunComplete, Verdict
+from barograph.records.quantities import VerdictWord
+
+if TYPE_CHECKING:
+    from playwright._impl._api_structures import FloatRect
+    from tests.browser.conftest import BeginRun, Serve, Watch
+
+LIVE = "live"
+MARK = (179, 38, 30)
+"""The colour of a mark in the light theme."""
+
+
+def connection(page: Page) -> Locator:
+    return page.get_by_test_id("connection")
+
+
+def chart(page: Page, card: str = "curve") -> Locator:
+    return page.locator(f"[data-card={card}]").get_by_role("img")
+
+
+def inked(page: Page, colour: tuple[int, int, int] | None = None) -> int:
+    """Pixels of the loss chart that have ink, or ink of one colour."""
+    count: int = page.evaluate(
+        """(colour) => {
+            const canvas = document.querySelector('[data-card=curve] canvas');
+            const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext('2d', {willReadFrequently: true});
+            copy.drawImage(canvas, 0, 0);
+            const pixels = copy.getImageData(0, 0, canvas.width, canvas.height).data;
+            let found = 0;
+            for (let at = 0; at < pixels.length; at += 4)
+                found += colour ? pixels[at + 3] === 255 && colour.every((part, i) => pixels[at + i] === part)
+                                : pixels[at + 3] > 0;
+            return found;
+        }""",
+        list(colour) if colour else None,
+    )
+    return count
+
+
+def query(page: Page) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(urlsplit(page.url).query).items()}
+
+
+def drawn(page: Page) -> None:
+    """Wait until the loss chart shows points."""
+    expect(chart(page)).to_have_attribute("aria-label", re.compile("newest"))
+
+
+def over(page: Page) -> FloatRect:
+    """The rectangle of the loss chart's plotting area."""
+    box = page.locator("[data-card=curve] .u-over").bounding_box()
+    assert box is not None
+    return box
+
+
+def wait_for_step(page: Page, step: int) -> None:
+    expect(page.get_by_test_id("step")).to_have_text(f"{step:,}")
+
+
+def test_the_page_shows_what_the_run_does(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    run = begin_run("alpha")
+    run.train(1, 120)
+    page = watch(serve().url).open()
+    drawn(page)
+    expect(page.get_by_test_id("state")).to_have_text("training")
+    expect(connection(page)).to_have_attribute("data-state", LIVE)
+    wait_for_step(page, 120)
+    expect(page.get_by_role("progressbar")).to_have_attribute("value", "0.3")
+    expect(chart(page)).to_have_attribute("aria-label", re.compile(r"loss over steps 1 to 120, 120 points.*smoothed"))
+    assert inked(page) > 5000
+    assert query(page) == {"run": "alpha"}
+
+
+def test_points_appear_as_lines_are_written_and_the_chart_is_never_rebuilt(
+    begin_run: BeginRun, serve: Serve, watch: Watch
+) -> None:
+    run = begin_run("alpha")
+    run.train(1, 100)
+    page = watch(serve().url).open()
+    drawn(page)
+    page.evaluate("document.querySelector('[data-card=curve] canvas').first = true")
+    for last in (110, 125):
+        run.train(last - 9, last)
+        wait_for_step(page, last)
+        expect(chart(page)).to_have_attribute("aria-label", re.compile(rf"at step {last}"))
+    assert page.evaluate("document.querySelector('[data-card=curve] canvas').first") is True
+
+
+def test_a_nan_loss_is_a_triangle_and_is_counted(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    run = begin_run("alpha")
+    run.train(1, 100)
+    page = watch(serve().url).open()
+    drawn(page)
+    assert inked(page, MARK) == 0
+    run.train(101, 110, losses={103: math.nan, 104: math.nan, 108: math.inf})
+    expect(page.get_by_test_id("nan-legend")).to_contain_text("2 NaN")
+    expect(page.get_by_text("1 +∞")).to_be_visible()
+    assert inked(page, MARK) > 20
+    box = over(page)
+    page.mouse.move(box["x"] + box["width"] * 102 / 109, box["y"] + 40)
+    expect(page.get_by_test_id("tooltip")).to_contain_text("NaN at 103")
+
+
+def test_a_loss_that_is_nan_now_says_so(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    run = begin_run("alpha")
+    run.train(1, 60, losses={60: math.nan})
+    page = watch(serve().url).open()
+    drawn(page)
+    expect(page.get_by_test_id("loss")).to_contain_text("—")
+    expect(page.locator("[data-card=training] .note").first).to_contain_text("NaN")
+
+
+def test_a_run_whose_every_loss_is_nan_has_a_chart_all_the_same(
+    begin_run: BeginRun, serve: Serve, watch: Watch
+) -> None:
+    run = begin_run("alpha")
+    run.train(1, 30, losses=dict.fromkeys(range(1, 31), math.nan))
+    page = watch(serve().url).open()
+    expect(page.get_by_test_id("nan-legend")).to_contain_text("30 NaN")
+    assert inked(page, MARK) > 20
+
+
+def test_a_refresh_closes_no_tooltip_and_takes_no_focus(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    run = begin_run("alpha")
+    run.train(1, 100)
+    page = watch(serve().url).open()
+    drawn(page)
+    box = over(page)
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 60)
+    tip = page.get_by_test_id("tooltip")
+    expect(tip).to_be_visible()
+    page.evaluate("document.querySelector('[data-testid=tooltip]').first = true")
+    for last in (105, 110, 115):
+        run.train(last - 4, last)
+        wait_for_step(page, last)
+        expect(chart(page)).to_have_attribute("aria-label", re.compile(rf"at step {last}"))
+        expect(tip).to_be_visible()
+    assert page.evaluate("document.querySelector('[data-testid=tooltip]').first") is True
+    page.get_by_role("button", name=re.compile("^Run: alpha")).click()
+    page.keyboard.type("alp")
+    run.train(116, 120)
+    wait_for_step(page, 120)
+    expect(page.get_by_role("combobox", name="Search runs")).to_be_focused()
+    expect(page.get_by_role("combobox", name="Search runs")).to_have_value("alp")
+
+
+def test_a_drag_survives_a_refresh_and_zooms_into_finer_buckets(
+    begin_run: BeginRun, serve: Serve, watch: Watch
+) -> None:
+    run = begin_run("alpha", total_steps=6000)
+    run.train(1, 4000)
+    watched = watch(serve().url)
+    page = watched.open()
+    drawn(page)
+    expect(page.get_by_text(re.compile(r"4,000 points in [\d,]+ buckets"))).to_be_visible()
+    box = over(page)
+    y = box["y"] + 80
+    page.mouse.move(box["x"] + box["width"] * 0.25, y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.30, y, steps=4)
+    run.train(4001, 4010)
+    wait_for_step(page, 4010)
+    page.wait_for_timeout(300)
+    page.mouse.move(box["x"] + box["width"] * 0.35, y, steps=4)
+    page.mouse.up()
+    expect(page.get_by_text("following paused")).to_be_visible()
+    first, last = int(query(page)["from"]), int(query(page)["to"])
+    assert 980 <= first <= 1020
+    assert 1380 <= last <= 1420
+    expect(page.get_by_text(re.compile(r"points in [\d,]+ bucket"))).to_have_count(0)
+    asked = [parse_qs(urlsplit(url).query) for url in watched.asked if "/api/series" in url]
+    assert any(each.get("first") == [str(first)] and each.get("last") == [str(last)] for each in asked)
+    page.keyboard.press("Escape")
+    expect(page.get_by_text("following paused")).to_have_count(0)
+    assert "from" not in query(page)
+
+
+def test_double_click_shows_all_again(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    begin_run("alpha").train(1, 100)
+    page = watch(serve().url).open("?run=alpha&from=20&to=40")
+    expect(page.get_by_text("Steps 20–40")).to_be_visible()
+    box = over(page)
+    page.mouse.dblclick(box["x"] + 100, box["y"] + 50)
+    expect(page.get_by_text("following paused")).to_have_count(0)
+
+
+def test_the_keyboard_moves_the_cursor_and_zooms(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    begin_run("alpha").train(1, 100)
+    page = watch(serve().url).open()
+    drawn(page)
+    cursor = page.locator("[data-card=curve]").get_by_role("slider", name=re.compile("Chart cursor"))
+    cursor.focus()
+    expect(page.get_by_test_id("tooltip")).to_contain_text("step 100")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    expect(page.get_by_test_id("tooltip")).to_contain_text("step 98")
+    expect(cursor).to_have_attribute("aria-valuetext", re.compile("^step 98, "))
+    page.keyboard.press("+")
+    expect(page.get_by_text("following paused")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_text("following paused")).to_have_count(0)
+
+
+def test_the_address_holds_the_view(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    begin_run("alpha").train(1, 300)
+    watched = watch(serve().url)
+    page = watched.open()
+    drawn(page)
+    page.get_by_label("Series").select_option("grad_norm")
+    page.get_by_role("slider", name=re.compile("Smoothing")).fill("0.5")
+    page.get_by_role("button", name="log y").click()
+    page.get_by_role("button", name="Zoom in").click()
+    expect(page.get_by_text("following paused")).to_be_visible()
+    page.wait_for_function("location.search.includes('smoothing=0.5')")
+    kept = query(page)
+    assert kept == {
+        "run": "alpha",
+        "series": "grad_norm",
+        "smoothing": "0.5",
+        "scale": "log",
+        "from": "75",
+        "to": "226",
+    }
+    page.reload()
+    expect(chart(page)).to_have_attribute("aria-label", re.compile("^grad_norm over steps 75 to 226"))
+    expect(page.get_by_role("button", name="log y")).to_have_attribute("aria-pressed", "true")
+    assert query(page) == kept
+    assert any("smoothing=0.5" in url for url in watched.asked if "/api/series" in url)
+
+
+def test_nonsense_in_the_address_is_ignored(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    begin_run("alpha").train(1, 50)
+    page = watch(serve().url).open("?run=alpha&smoothing=7&scale=cubic&from=9&to=x&series=")
+    drawn(page)
+    expect(page.locator("output")).to_have_text("0.90")
+    expect(page.get_by_text("following paused")).to_have_count(0)
+
+
+def test_the_picker_finds_a_run_by_its_words_and_opens_it_by_keyboard(
+    begin_run: BeginRun, serve: Serve, watch: Watch
+) -> None:
+    begin_run("alpha", model_name="tiny-llama").train(1, 50)
+    begin_run("beta", model_name="tiny-qwen").train(1, 70)
+    page = watch(serve().url).open("?run=alpha")
+    drawn(page)
+    page.get_by_role("button", name=re.compile("^Run: alpha")).focus()
+    page.keyboard.press("ArrowDown")
+    expect(page.get_by_role("listbox").get_by_role("option")).to_have_count(2)
+    page.keyboard.type("qwen train")
+    expect(page.get_by_role("listbox").get_by_role("option")).to_have_count(1)
+    page.keyboard.press("Enter")
+    wait_for_step(page, 70)
+    assert query(page) == {"run": "beta"}
+    expect(page.get_by_role("button", name=re.compile("^Run: beta"))).to_be_focused()
+    page.go_back()
+    wait_for_step(page, 50)
+
+
+def test_a_search_without_a_match_says_so_and_can_be_cleared(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    begin_run("alpha").train(1, 50)
+    page = watch(serve().url).open()
+    drawn(page)
+    page.get_by_role("button", name=re.compile("^Run: alpha")).click()
+    page.keyboard.type("zebra")
+    expect(page.get_by_test_id("no-match")).to_contain_text("No run matches")
+    page.get_by_role("button", name="Clear the search").click()
+    expect(page.get_by_role("listbox").get_by_role("option")).to_have_count(1)
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("listbox").get_by_role("option")).to_have_count(0)
+
+
+def test_an_empty_root_says_what_to_run_and_fills_by_itself(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    page = watch(serve().url).open()
+    empty = page.get_by_test_id("no-run")
+    expect(empty).to_contain_text("barograph demo")
+    expect(empty).to_contain_text("callbacks=[barograph.TrainerCallback()]")
+    begin_run("alpha").train(1, 30)
+    drawn(page)
+    expect(empty).to_have_count(0)
+
+
+def test_a_run_without_points_differs_from_a_run_that_is_not_there(
+    begin_run: BeginRun, serve: Serve, watch: Watch
+) -> None:
+    begin_run("alpha")
+    server = serve()
+    page = watch(server.url).open()
+    expect(page.get_by_test_id("no-points")).to_contain_text("No points yet")
+    watched = watch(server.url)
+    watched.away_is_expected = True
+    page = watched.open("?run=omega")
+    expect(page.get_by_test_id("refused")).to_contain_text("omega")
+    page.get_by_role("button", name="Open the newest run").click()
+    expect(page.get_by_test_id("no-points")).to_be_visible()
+
+
+def test_a_series_that_the_run_does_not_have_is_named(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    begin_run("alpha").train(1, 30)
+    page = watch(serve().url).open("?run=alpha&series=nope")
+    expect(page.get_by_test_id("unknown-series")).to_contain_text("nope")
+    page.get_by_role("button", name="Show the main series").click()
+    drawn(page)
+
+
+def test_a_window_without_points_is_no_empty_run(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    begin_run("alpha").train(1, 30)
+    page = watch(serve().url).open("?run=alpha&from=500&to=600")
+    expect(page.get_by_test_id("empty-window")).to_be_visible()
+
+
+def test_a_dead_server_leaves_the_last_figures_and_comes_back(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    run = begin_run("alpha")
+    run.train(1, 90)
+    server = serve()
+    watched = watch(server.url)
+    watched.away_is_expected = True
+    page = watched.open()
+    drawn(page)
+    server.kill()
+    expect(connection(page)).to_have_attribute("data-state", "away")
+    expect(connection(page)).to_contain_text(re.compile(r"Server away, retrying (in \d+ s|now)"))
+    wait_for_step(page, 90)
+    assert inked(page) > 5000
+    assert page.evaluate("getComputedStyle(document.querySelector('main .board')).filter") == "grayscale(1)"
+    run.train(91, 95)
+    server.start()
+    expect(connection(page)).to_have_attribute("data-state", LIVE, timeout=15_000)
+    wait_for_step(page, 95)
+    expect(chart(page)).to_have_attribute("aria-label", re.compile("at step 95"))
+
+
+def test_the_wait_grows_and_a_press_on_retry_ends_it(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    begin_run("alpha").train(1, 20)
+    watched = watch(serve().url)
+    watched.away_is_expected = True
+    page = watched.open()
+    drawn(page)
+    page.route("**/api/**", lambda route: route.abort())
+    expect(connection(page)).to_contain_text(re.compile("retrying in [3-9] s"), timeout=10_000)
+    page.unroute("**/api/**")
+    page.get_by_role("button", name="Retry").click()
+    expect(connection(page)).to_have_attribute("data-state", LIVE, timeout=1500)
+
+
+def test_a_server_that_is_away_from_the_start_is_no_empty_root(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    watched = watch(serve().url)
+    watched.away_is_expected = True
+    watched.page.route("**/api/**", lambda route: route.abort())
+    page = watched.open()
+    expect(page.get_by_test_id("server-away")).to_contain_text("does not answer")
+    expect(page.get_by_test_id("no-run")).to_have_count(0)
+
+
+def test_one_broken_card_leaves_the_others_alive(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    run = begin_run("alpha")
+    run.train(1, 50)
+    watched = watch(serve().url)
+    page = watched.page
+
+    def without_journal(route: Route) -> None:
+        reply = route.fetch()
+        route.fulfill(response=reply, json={**reply.json(), "journal": {"good_lines": 3}})
+
+    page.route("**/api/runs/alpha", without_journal)
+    watched.open()
+    expect(page.locator("[data-card=journal]")).to_contain_text("This card cannot be drawn")
+    run.train(51, 60)
+    wait_for_step(page, 60)
+    expect(chart(page)).to_have_attribute("aria-label", re.compile("at step 60"))
+    assert [said for said in watched.complaints if not said.startswith("console: TypeError")] == []
+    watched.complaints.clear()
+
+
+def test_attempts_alerts_checkpoints_and_collectors_have_their_place(
+    begin_run: BeginRun, serve: Serve, watch: Watch
+) -> None:
+    first = begin_run("alpha")
+    first.train(1, 80)
+    second = begin_run("alpha", attempt=2, resumed_from="checkpoint-50")
+    second.train(51, 120)
+    now = time.time()
+    second.append(
+        Alert(time=now, title="Loss spike", text="Loss 3.1 at step 70", level="critical", step=70),
+        Checkpoint(step=100, time=now, path="/somewhere/out/checkpoint-100"),
+        Collector(time=now, name="raw_loss", running=True, detail="takes the loss inside the step"),
+        Collector(time=now, name="device", running=False, detail="no driver for it on this machine"),
+        judged("loss_finite", "PASS", "All 120 losses are finite."),
+        judged("weight_stability", "FAIL", "12 rows are zero."),
+    )
+    with second.path.open("ab") as log:
+        log.write(b'{"type":"step","step":')
+    page = watch(serve().url).open()
+    drawn(page)
+    expect(page.get_by_text("start of an attempt")).to_be_visible()
+    expect(page.get_by_text("30 rewound points hidden")).to_be_visible()
+    expect(page.locator("[data-card=alerts]")).to_contain_text("Loss spike")
+    expect(page.locator("[data-card=checkpoints]")).to_contain_text("checkpoint-100")
+    collectors = page.locator("[data-card=collectors] li")
+    expect(collectors.filter(has_text="device")).to_contain_text("off")
+    expect(collectors.filter(has_text="raw_loss")).to_contain_text("runs")
+    verdicts = page.locator("[data-card=verdicts] li")
+    expect(verdicts.first).to_contain_text("weight_stability")
+    expect(verdicts.last).to_contain_text("loss_finite")
+    expect(page.locator("[data-card=journal]")).to_contain_text("torn file")
+
+
+def test_held_out_exact_match_has_a_line_for_each_task_and_level(
+    begin_run: BeginRun, serve: Serve, watch: Watch
+) -> None:
+    run = begin_run("alpha")
+    run.train(1, 100)
+    run.append(*(answered(step, "syllo", level, step // 4) for step in (50, 100) for level in ("easy", "hard")))
+    page = watch(serve().url).open()
+    lines = page.get_by_role("group", name=re.compile("^Lines")).get_by_role("button")
+    expect(lines).to_have_text([re.compile(r"syllo easy\s*25 %"), re.compile(r"syllo hard\s*25 %")])
+    expect(chart(page, "exact-match")).to_have_attribute("aria-label", re.compile("2 checkpoints: syllo easy 25 %"))
+    lines.first.click()
+    expect(lines.first).to_have_attribute("aria-pressed", "false")
+
+
+def test_what_was_not_measured_gives_its_reason(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    begin_run("alpha", total_steps=None).train(1, 10)
+    page = watch(serve().url).open()
+    drawn(page)
+    dash = page.locator("[data-card=training]").get_by_role("button", name=re.compile("^not measured: .+")).first
+    dash.focus()
+    expect(dash.locator(".bubble")).to_be_visible()
+    page.get_by_text(re.compile(r"^not measured: \d+ fields")).click()
+    expect(page.get_by_text("token_entropy", exact=True)).to_be_visible()
+    expect(page.get_by_text("of an unknown total")).to_be_visible()
+    expect(page.get_by_role("progressbar")).to_have_count(0)
+
+
+@pytest.mark.parametrize(("ending", "state"), [(RunComplete, "completed"), (Pause, "paused")])
+def test_the_badge_has_the_word_of_the_records(
+    begin_run: BeginRun, serve: Serve, watch: Watch, ending: type, state: str
+) -> None:
+    run = begin_run("alpha")
+    run.train(1, 10)
+    run.append(ending(time=time.time(), **({"paused": True} if ending is Pause else {})))
+    page = watch(serve().url).open()
+    expect(page.get_by_test_id("state")).to_have_text(state)
+
+
+def test_another_run_that_trains_is_offered_and_never_opened_by_itself(
+    begin_run: BeginRun, serve: Serve, watch: Watch
+) -> None:
+    done = begin_run("alpha")
+    done.train(1, 10)
+    done.append(RunComplete(time=time.time(), step=10))
+    page = watch(serve().url).open()
+    wait_for_step(page, 10)
+    begin_run("beta").train(1, 20)
+    page.get_by_role("button", name="Open it").click()
+    wait_for_step(page, 20)
+
+
+def test_hostile_names_stay_text(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    markup = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+    longest = markup + "\u202edesrever" + "A" * 10_000
+    run = begin_run("alpha", name=longest, model_name=markup, host=markup, config=markup)
+    run.train(1, 20)
+    run.append(
+        Alert(time=time.time(), title=markup, text=markup * 50, level="warning", step=5),
+        Collector(time=time.time(), name=markup, running=False, detail=markup),
+        judged(markup[:40], "WARN", markup),
+    )
+    watched = watch(serve().url, width=390, height=844)
+    page = watched.open()
+    drawn(page)
+    expect(page.locator("[data-card=alerts]")).to_contain_text(markup)
+    page.get_by_role("button", name=re.compile("^Run: ")).click()
+    expect(page.get_by_role("listbox").get_by_role("option")).to_contain_text(markup)
+    assert page.locator("img[src=x]").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def judged(name: str, word: VerdictWord, message: str) -> Verdict:
+    return Verdict(
+        name=name,
+        verdict=word,
+        message=message,
+        numbers={"rows": 12.0},
+        thresholds={"most": 0.0},
+        policy="default",
+        time=time.time(),
+    )
+
+
+def answered(step: int, task: str, level: str, correct: int) -> ExactMatch:
+    share = correct / 100
+    return ExactMatch(
+        step=step,
+        time=time.time(),
+        checkpoint=f"checkpoint-{step}",
+        probe_set="0" * 16,
+        task=task,
+        level=level,
+        regime="plain",
+        base_rate=0.5,
+        correct=correct,
+        n=100,
+        exact_match=share,
+        low=max(0.0, share - 0.1),
+        high=min(1.0, share + 0.1),
+        confidence=0.95,
+    )

@@ -1,0 +1,21 @@
+/** The API's documents by their own names; the shapes are generated from its OpenAPI. */
+import type { components } from './api';
+
+type Schemas = components['schemas'];
+
+export type Runs = Schemas['Runs'];
+export type RunRow = Schemas['RunRow'];
+export type RunDetail = Schemas['RunDetail'];
+export type LiveStatus = Schemas['LiveStatus'];
+export type Series = Schemas['Series'];
+export type NonFinitePoint = Schemas['NonFinitePoint'];
+export type AttemptRow = Schemas['AttemptRow'];
+export type CheckpointRow = Schemas['CheckpointRow'];
+export type CollectorRow = Schemas['CollectorRow'];
+export type ActiveAlert = Schemas['ActiveAlert'];
+export type JournalHealth = Schemas['JournalHealth'];
+export type Verdict = Schemas['Verdict'];
+
+export type RunState = RunRow['state'];
+/** A number of ours: JSON spells the non-finite ones. */
+export type Num = NonNullable<RunRow['loss']>;

@@ -1,0 +1,88 @@
+/** Numbers, times and sizes as people read them. Nothing here turns a missing value into a number. */
+import type { Num } from './documents';
+
+const steps = new Intl.NumberFormat('en-US', { maximumFractionDigits: 0 });
+const absolute = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'long' });
+const SPELLED: Record<string, number> = { NaN: Number.NaN, Infinity: Infinity, '-Infinity': -Infinity };
+
+export const MISSING = '—';
+
+/** A number of a document of ours as a JavaScript number: "NaN" is NaN. */
+export function numeric(value: Num): number {
+  return typeof value === 'number' ? value : (SPELLED[value] ?? Number.NaN);
+}
+
+/** Four significant digits; exponents below 0.001 and from 1e6 on; NaN and ±∞ as such. */
+export function short(value: Num): string {
+  const number = numeric(value);
+  if (Number.isNaN(number)) return 'NaN';
+  if (!Number.isFinite(number)) return number > 0 ? '+∞' : '−∞';
+  const size = Math.abs(number);
+  if (size === 0) return '0';
+  if (size < 0.001 || size >= 1e6) return number.toExponential(2).replace('e+', 'e').replace('-', '−').replace('e-', 'e−');
+  const digits = Math.max(0, 3 - Math.floor(Math.log10(size)));
+  const [whole = '', fraction] = size.toFixed(digits).split('.');
+  return (number < 0 ? '−' : '') + steps.format(Number(whole)) + (fraction === undefined ? '' : `.${fraction}`);
+}
+
+/** A value on an axis: as few digits as tell it from its neighbours. */
+export function tick(value: number): string {
+  const size = Math.abs(value);
+  if (size !== 0 && (size < 0.001 || size >= 1e6)) return String(Number(value.toPrecision(3)).toExponential()).replace('e+', 'e');
+  return String(Number(value.toPrecision(6)));
+}
+
+export function count(value: number): string {
+  return steps.format(value);
+}
+
+/** `1 line`, `2 lines`. */
+export function counted(value: number, noun: string): string {
+  return `${steps.format(value)} ${noun}${value === 1 ? '' : 's'}`;
+}
+
+export function percent(ratio: number, digits = 0): string {
+  return `${(ratio * 100).toFixed(digits)} %`;
+}
+
+/** Two units at most: `2 h 15 min`, `45 s`. */
+export function duration(seconds: number): string {
+  const total = Math.max(0, Math.round(seconds));
+  const parts: [number, string][] = [
+    [Math.floor(total / 86_400), 'd'],
+    [Math.floor((total % 86_400) / 3600), 'h'],
+    [Math.floor((total % 3600) / 60), 'min'],
+    [total % 60, 's'],
+  ];
+  const first = parts.findIndex(([amount]) => amount > 0);
+  if (first < 0) return '0 s';
+  return parts
+    .slice(first, first + 2)
+    .filter(([amount], place) => place === 0 || amount > 0)
+    .map(([amount, unit]) => `${amount} ${unit}`)
+    .join(' ');
+}
+
+/** How long ago, by one unit: `now`, `12 s ago`, `3 d ago`; the future (a skewed clock) is `now`. */
+export function ago(seconds: number): string {
+  if (seconds < 1.5) return 'now';
+  if (seconds < 60) return `${Math.round(seconds)} s ago`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
+  if (seconds < 86_400) return `${Math.floor(seconds / 3600)} h ago`;
+  return `${Math.floor(seconds / 86_400)} d ago`;
+}
+
+export function clockTime(ms: number): string {
+  return absolute.format(ms);
+}
+
+/** Powers of 1000, as disks are sold. */
+export function bytes(size: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  let place = 0;
+  while (size >= 1000 && place < units.length - 1) {
+    size /= 1000;
+    place += 1;
+  }
+  return `${place === 0 || size >= 100 ? Math.round(size) : size.toFixed(1)} ${units[place]}`;
+}

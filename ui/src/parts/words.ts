@@ -1,0 +1,43 @@
+/** The icon and the tone that belong to each word of a document. */
+import type { ActiveAlert, LiveStatus, RunState, Verdict } from '../lib/documents';
+import type { IconName } from './Icon.svelte';
+
+/** A tone is a CSS class of app.css: colour is the third sign, after the word and the icon. */
+export type Tone = 'calm' | 'good' | 'warn' | 'bad' | 'lit';
+
+export interface Sign {
+  icon: IconName;
+  tone: Tone;
+}
+
+export const STATES: Record<RunState, Sign> = {
+  training: { icon: 'training', tone: 'lit' },
+  paused: { icon: 'paused', tone: 'warn' },
+  completed: { icon: 'completed', tone: 'good' },
+  crashed: { icon: 'crashed', tone: 'bad' },
+  idle: { icon: 'idle', tone: 'calm' },
+};
+
+export const LIGHTS: Record<LiveStatus['health_lights']['loss'], Sign> = {
+  ok: { icon: 'good', tone: 'good' },
+  warning: { icon: 'warning', tone: 'warn' },
+  critical: { icon: 'critical', tone: 'bad' },
+  unknown: { icon: 'unknown', tone: 'calm' },
+};
+
+export const LEVELS: Record<ActiveAlert['level'], Sign> = {
+  info: { icon: 'info', tone: 'calm' },
+  warning: { icon: 'warning', tone: 'warn' },
+  critical: { icon: 'critical', tone: 'bad' },
+};
+
+export const VERDICTS: Record<Verdict['verdict'], Sign> = {
+  FAIL: { icon: 'crashed', tone: 'bad' },
+  ERROR: { icon: 'critical', tone: 'bad' },
+  WARN: { icon: 'warning', tone: 'warn' },
+  SKIP: { icon: 'skip', tone: 'calm' },
+  PASS: { icon: 'good', tone: 'good' },
+};
+
+/** What needs a look first stands first. */
+export const VERDICT_ORDER: readonly Verdict['verdict'][] = ['FAIL', 'ERROR', 'WARN', 'SKIP', 'PASS'];
