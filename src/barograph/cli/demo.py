@@ -188,9 +188,9 @@ class _Watch:
         if table.row_count:
             console.print(table)
         for verdict in verdicts:
-            console.print(f"{verdict.verdict:5} {verdict.name}: {verdict.message}")
+            console.print(f"{verdict.verdict:5} {verdict.name}: {verdict.message}", soft_wrap=True)
         for failure in progress.failures:
-            console.print(f"      {failure}")
+            console.print(f"      {failure}", soft_wrap=True)
 
 
 def _line(progress: "DemoProgress", *, training: bool) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from barograph.records import Verdict
+from barograph.records import ExactMatch, Verdict
 from barograph.records.quantities import AlertLevel, Attempt, Count, Number, RunStateWord, Step
 
 Trend = Literal["improving", "stable", "degrading", "unknown"]
@@ -210,6 +210,7 @@ class RunDetail(Struct, frozen=True, kw_only=True):
     collectors: Annotated[list[CollectorRow], Meta(description="Of the newest attempt.")]
     alerts: Annotated[list[ActiveAlert], Meta(description="Newest first, at most 100.")]
     verdicts: Annotated[list[Verdict], Meta(description="Newest of each name.")]
+    exact_match: Annotated[list[ExactMatch], Meta(description="Newest of each task, level and regime.")]
     config: Annotated[str | None, Meta(description="Settings, as JSON text.")]
     versions: Annotated[dict[str, str], Meta(description="Package to version.")]
     git_commit: Annotated[str | None, Meta(description="Commit that the run started from.")]

@@ -11,7 +11,7 @@ from barograph.index import Index, Snapshot, query
 from barograph.index.query import Source
 from barograph.journal.layout import TRAIN
 from barograph.policy import Policy, load
-from barograph.records import Alert, Banner, Checkpoint, Collector, CollectorFailed, ConfigUpdate, Verdict
+from barograph.records import Alert, Banner, Checkpoint, Collector, CollectorFailed, ConfigUpdate, ExactMatch, Verdict
 from barograph.views.documents import ActiveAlert, CheckpointRow, CollectorRow, JournalHealth, RunDetail
 from barograph.views.summary import attempt_rows, newest_attempt, run_row
 from barograph.views.times import iso
@@ -40,6 +40,7 @@ def run_detail(index: Index, run: str, *, policy: Policy | None = None, now: flo
             collectors=_collectors(snapshot, run, latest),
             alerts=alert_rows(snapshot, run, sources, limit=ALERTS),
             verdicts=_verdicts(snapshot, run),
+            exact_match=_exact_match(snapshot, run),
             config=_config(banner.config if banner else None, [update.config for update in updates]),
             versions=banner.versions if banner else {},
             git_commit=banner.git_commit if banner else None,
@@ -98,6 +99,13 @@ def _verdicts(snapshot: Snapshot, run: str) -> list[Verdict]:
     said = sorted(oldest_first, key=lambda verdict: _order(verdict.time))
     newest = {verdict.name: verdict for verdict in said}
     return [newest[name] for name in sorted(newest)]
+
+
+def _exact_match(snapshot: Snapshot, run: str) -> list[ExactMatch]:
+    """What the newest attempt said last of each task, level and regime: evaluation goes in the order of the steps."""
+    oldest_first = query.events(snapshot, run, ExactMatch)[::-1]
+    newest = {(one.task, one.level, one.regime): one for one in oldest_first}
+    return [newest[key] for key in sorted(newest)]
 
 
 def _config(begun_with: str | None, added: Sequence[str]) -> str | None:
