@@ -13,7 +13,8 @@ KEPT, BROKEN = 0, 1
 
 def lint_imports(config: Path, *, found_in: Path) -> "subprocess.CompletedProcess[str]":
     """import-linter as a process of its own: in ours it would switch off every logger that exists."""
-    command = [Path(sys.executable).with_name("lint-imports"), "--config", config, "--no-cache", "--no-logo"]
+    program = Path(sys.executable).with_name("lint-imports")
+    command = [str(program), "--config", str(config), "--no-cache", "--no-logo"]
     paths = os.pathsep.join([str(found_in), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": paths}
     return subprocess.run(command, cwd=found_in, env=environment, capture_output=True, text=True, check=False)
