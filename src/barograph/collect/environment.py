@@ -29,7 +29,7 @@ _SECRET_TEXT = re.compile(
 )
 _TEXT_LIMIT = 10_000
 _DEEPEST = 8
-_GIT_S = 2.0
+_GIT_S = 0.5
 """Seconds that git may take: no step is on disk before the banner, and the banner waits for it."""
 
 

@@ -4,9 +4,14 @@ in the training step, and read later in the writer's thread."""
 from collections.abc import Iterator, Mapping
 
 from barograph.collect.device_values import DeviceValue, device_value, is_tensor
+from barograph.records import Record, Step
 
 NO_NUMBER = (TypeError, ValueError, OverflowError, RuntimeError)
 """What a value raises that cannot be read as a number; the last one is torch's for everything."""
+
+
+_ORDINARY = frozenset({"Tensor", "Parameter"})
+"""Tensor types whose `item` reads memory and does nothing else: that of a distributed tensor is a collective call."""
 
 
 class Refused:
@@ -19,7 +24,13 @@ class Refused:
 
 def copied(values: Mapping[str, object]) -> dict[str, object]:
     """`values` such that nothing the caller does later changes it: dicts copied, tensors copied on their device."""
-    return {key: copied(value) if isinstance(value, Mapping) else copied_value(value) for key, value in values.items()}
+    held: dict[str, object] = {}
+    for key, value in values.items():
+        if type(value) is float or type(value) is int:  # most are, and they need no other question
+            held[key] = value
+        else:
+            held[key] = copied(value) if isinstance(value, Mapping) else copied_value(value)
+    return held
 
 
 def copied_value(value: object) -> float | DeviceValue | Refused:
@@ -27,6 +38,8 @@ def copied_value(value: object) -> float | DeviceValue | Refused:
     try:
         if is_tensor(value):
             if value.numel() == 1 and not value.is_complex():
+                if value.device.type == "cpu" and type(value).__name__ in _ORDINARY:
+                    return float(value.item())  # nobody waits for host memory, and a copy would cost 15 times as much
                 return device_value(value)
             return Refused(f"{type(value).__name__} of shape {list(value.shape)}")
         if type(value).__module__.startswith("numpy.ma"):  # a masked value is missing; as a number it would be 0
@@ -63,4 +76,15 @@ def number(value: object) -> float:
 
 def kind_of(value: object) -> str:
     """What the user's value is, or was, in one phrase."""
+    if isinstance(value, DeviceValue):
+        return "Tensor that cannot be read"
     return value.kind if isinstance(value, Refused) else type(value).__name__
+
+
+def step_lines(step: int, at: float, metrics: dict[str, float], fills_loss: bool) -> list[Record]:
+    """The line of a step; none if nothing of it is a number."""
+    loss = None
+    if fills_loss:
+        loss = metrics.pop("loss", None)
+        loss = metrics.get("train/loss") if loss is None else loss
+    return [Step(step=step, loss=loss, time=at, metrics=metrics)] if metrics or loss is not None else []

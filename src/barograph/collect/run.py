@@ -13,16 +13,17 @@ import operator
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self
 
 import msgspec
 
 from barograph.collect import environment
+from barograph.collect.config import Config
 from barograph.collect.launch import Launch, current_launch
-from barograph.collect.logged_values import NO_NUMBER, Refused, copied, copied_value, flat, kind_of, number
+from barograph.collect.logged_values import NO_NUMBER, Refused, copied, copied_value, flat, kind_of, number, step_lines
 from barograph.collect.settings import Settings, resolve
 from barograph.errors import UsageError
 from barograph.journal import JournalWriter, NotYet, layout
@@ -40,19 +41,17 @@ from barograph.records import (
     RunComplete,
     Step,
 )
+from barograph.records.codec import accepted
 from barograph.records.quantities import AlertLevel
 
 if TYPE_CHECKING:
     import torch
 
-_PLAIN = frozenset({float, int})
 _LEVELS: dict[str, AlertLevel] = {"info": "info", "warn": "warning", "error": "critical", "critical": "critical"}
-_STEPS = 2**63
 _RANK_0_WAIT_S = 60.0
 _CLOSE_S = 10.0
 
 _Arguments = ParamSpec("_Arguments")
-_AnyRecord = TypeVar("_AnyRecord", bound=msgspec.Struct)
 
 logger = logging.getLogger("barograph")
 
@@ -135,7 +134,7 @@ def open_run(settings: Settings, *, launch: Launch, config: Mapping[str, object]
         command=environment.command(),
     )
     try:
-        _valid(banner)
+        accepted(banner)
     except (msgspec.ValidationError, TypeError) as error:
         raise UsageError(f"the run cannot be described: {error}", advice="Correct that argument") from error
     return Run(settings.root, banner, launch=launch, settings=config, enabled=settings.enabled)
@@ -165,7 +164,7 @@ class Run:
         """Starts writing `banner` and all that follows under `root`; `enabled=False` makes every method do nothing."""
         self.id = banner.run
         self.directory = root / banner.run
-        self.config = Config(self, settings)
+        self.config = Config(settings, record=self.update_config)
         self._attempt: int | None = None
         self._next_step = 0
         self._rejected: set[tuple[str, str]] = set()
@@ -174,7 +173,7 @@ class Run:
         self._writer: JournalWriter | None = None
         if enabled:
             self._writer = JournalWriter(self.directory, lambda: self._claim(banner, launch))
-            atexit.register(self._finish_at_exit, os.getpid())
+            atexit.register(self._finish_at_exit)
 
     @property
     def attempt(self) -> int | None:
@@ -197,16 +196,18 @@ class Run:
             return
         try:
             at = self._next_step if step is None else step
-            if type(at) is not int or not 0 <= at < _STEPS:
+            if type(at) is not int or not 0 <= at < 2**63:
                 accepted = self._step(at)
                 if accepted is None:
                     return
                 at = accepted
-            held = dict(values)
-            if not _PLAIN.issuperset(map(type, held.values())):
-                held = copied(held)
+            held, make = dict(values), self._make_plain_step
+            for value in held.values():
+                if type(value) is not float and type(value) is not int:
+                    held, make = copied(held), self._make_step
+                    break
             self._next_step = at + 1
-            writer.append(at, self._make_step, at, time.time(), held, True)
+            writer.append(at, make, at, time.time(), held, True)
         except Exception as error:  # noqa: BLE001 - the boundary to the training loop: it must go on
             self.collector_failed("log", error)
 
@@ -258,7 +259,7 @@ class Run:
             self._write(CollectorFailed(time=time.time(), name=name, error=said, step=step))
 
     def pause(self, reason: str | None = None) -> None:
-        """Say that training is paused; until `unpause` the run counts as paused, not as crashed."""
+        """Say that training is paused: the run counts as paused until `unpause`, as long as this process lives."""
         self._write(Pause(time=time.time(), paused=True, reason=reason))
 
     def unpause(self) -> None:
@@ -313,7 +314,7 @@ class Run:
 
     def _write(self, record: Record) -> None:
         if self._writer is not None:
-            self._writer.append(None, _valid, record)
+            self._writer.append(None, accepted, record)
 
     def _step(self, step: int) -> int | None:
         """`step` as an int of Python's; what is no step is recorded as rejected, and None."""
@@ -321,7 +322,7 @@ class Run:
             at = step if type(step) is int else operator.index(step)
         except TypeError:
             at = -1
-        if 0 <= at < _STEPS:
+        if 0 <= at < 2**63:
             return at
         kind = f"{type(step).__name__}, not 0 to 2**63 - 1"
         if self._writer is not None:
@@ -345,6 +346,13 @@ class Run:
             raise NotYet
         raise OSError(f"rank 0 has begun no attempt of {banner.run} yet")
 
+    def _make_plain_step(self, step: int, at: float, values: Mapping[str, float], fills_loss: bool) -> list[Record]:
+        """As `_make_step`, in a fourth of its time, for values that are all plain numbers."""
+        try:
+            return step_lines(step, at, {str(key): float(value) for key, value in values.items()}, fills_loss)
+        except OverflowError:
+            return self._make_step(step, at, values, fills_loss)
+
     def _make_step(self, step: int, at: float, values: Mapping[str, object], fills_loss: bool) -> list[Record]:
         """In the writer's thread: the line of one `log` call, and a line for each value that is none."""
         metrics: dict[str, float] = {}
@@ -356,13 +364,7 @@ class Run:
                 refused.append((key, kind_of(value)))
         # Only now, when no value can be on its way any more: what is rejected is said once.
         said = [record for key, kind in refused for record in self._reject(key, kind, at, step)]
-        loss = None
-        if fills_loss:
-            loss = metrics.pop("loss", None)
-            loss = metrics.get("train/loss") if loss is None else loss
-        if metrics or loss is not None:
-            said.append(Step(step=step, loss=loss, time=at, metrics=metrics))
-        return said
+        return said + step_lines(step, at, metrics, fills_loss)
 
     def _make_loss(self, step: int, at: float, parts: tuple[object, ...]) -> list[Record]:
         """In the writer's thread: the line of one `observe_step` call."""
@@ -379,40 +381,12 @@ class Run:
         logger.warning("barograph: %r is no number (%s) and is left out.", key, kind)
         return [RejectedValue(time=at, key=key, value_type=kind, step=step)]
 
-    def _finish_at_exit(self, pid: int) -> None:
+    def _finish_at_exit(self) -> None:
         """The interpreter ends and nobody called `finish`: say how, as far as can be known."""
-        if os.getpid() != pid:
-            return
         # In an interactive session the last error is one that the session has survived.
         error = None if hasattr(sys, "ps1") else getattr(sys, "last_value", None)
-        if error is None:
-            self.finish(reason="the process ended without finish()")
-        else:
-            self.finish(exit_code=1, reason=described(error))
-
-
-class Config(MutableMapping[str, object]):
-    """The run's settings as a mapping; what is set here is recorded."""
-
-    def __init__(self, run: Run, values: Mapping[str, object]) -> None:
-        self._run = run
-        self._values = dict(values)
-
-    def __getitem__(self, key: str) -> object:
-        return self._values[key]
-
-    def __setitem__(self, key: str, value: object) -> None:
-        self._values[key] = value
-        self._run.update_config({key: value})
-
-    def __delitem__(self, key: str) -> None:
-        raise TypeError("a setting that was recorded cannot be deleted; set it to None instead")
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
+        reason = "the process ended without finish()" if error is None else described(error)
+        self.finish(exit_code=int(error is not None), reason=reason)
 
 
 def _make_alert(alert: Alert, writer: JournalWriter) -> Alert:
@@ -422,14 +396,5 @@ def _make_alert(alert: Alert, writer: JournalWriter) -> Alert:
 def _make_complete(
     exit_code: int | None, reason: str | None, summary: Mapping[str, float], writer: JournalWriter
 ) -> RunComplete:
-    return _valid(
-        RunComplete(
-            time=time.time(), exit_code=exit_code or 0, step=writer.newest_step, reason=reason, summary=dict(summary)
-        )
-    )
-
-
-def _valid(record: _AnyRecord) -> _AnyRecord:
-    """The record, if a reader will accept it. Raises `msgspec.ValidationError` if not, or `TypeError`."""
-    msgspec.convert(msgspec.to_builtins(record), type(record))
-    return record
+    code, last = exit_code or 0, writer.newest_step
+    return accepted(RunComplete(time=time.time(), exit_code=code, step=last, reason=reason, summary=dict(summary)))

@@ -181,18 +181,21 @@ class JournalWriter:
         return len(self._queue) + len(self._lines) + self._lost.count
 
     def _live(self) -> None:
+        pause = self._interval
         while True:
-            stopping = self._stopping.wait(self._interval)
+            stopping = self._stopping.wait(pause)
+            pause = self._interval
             if stopping:
                 self._retry_at = 0.0  # nobody waits for a second try: the last one is now
             try:
                 self._tick()
             except Exception as error:  # noqa: BLE001 - the one boundary of this thread; it must outlive anything
                 self._survive(error)
+                pause = self._interval if self._file is None else self._interval / 100
             if stopping:
                 if self._trouble or not self._pending():
                     break
-                time.sleep(self._interval / 10)
+                time.sleep(pause / 10)
         if self._file:
             self._file.sync(force=True)
             self._file.close()

@@ -15,13 +15,15 @@ This is the one module where a value may be of any type: it stands between JSON 
 
 import math
 import zlib
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import inspect
 
 from barograph.errors import LineError
 from barograph.records import KINDS, Record
+
+AnyRecord = TypeVar("AnyRecord", bound=msgspec.Struct)
 
 _SUM_LENGTH = len(b',"_c":"00000000"}')
 _SPELLED = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
@@ -98,6 +100,15 @@ def decode_line(line: bytes) -> Decoded:
     return Decoded(record=record, checked=checked)
 
 
+def accepted(record: AnyRecord) -> AnyRecord:
+    """The record, if `decode_line` will accept its line: Structs do not look at what they are made of.
+
+    Raises `msgspec.ValidationError`, or `TypeError` for what has no place in JSON.
+    """
+    msgspec.convert(msgspec.to_builtins(record), type(record))
+    return record
+
+
 def _decode_unusual(line: bytes, error: msgspec.ValidationError) -> Record | Unknown:
     """A line that the strict reader refused: an unknown kind, spelled floats, or a wrong type."""
     try:
@@ -151,14 +162,11 @@ def _spell(value: Any) -> Any:
 
 
 def _unspell(value: Any, wanted: inspect.Type) -> Any:
-    """`value` with the three spellings turned into floats wherever `wanted` has a float and no text."""
+    """`value` with the three spellings turned into floats wherever `wanted` has a float."""
     if isinstance(wanted, inspect.Metadata):
         return _unspell(value, wanted.type)
     if isinstance(wanted, inspect.UnionType):
-        kinds = [kind.type if isinstance(kind, inspect.Metadata) else kind for kind in wanted.types]
-        if any(isinstance(kind, inspect.StrType) for kind in kinds):
-            return value
-        for kind in kinds:
+        for kind in wanted.types:
             value = _unspell(value, kind)
         return value
     if isinstance(wanted, inspect.FloatType) and isinstance(value, str):

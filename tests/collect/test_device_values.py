@@ -1,0 +1,111 @@
+"""A tensor's value is copied when it is given and read later, without making anyone wait."""
+
+import math
+import sys
+import time
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from barograph.collect.device_values import CudaValue, HostValue, device_value, is_tensor
+from barograph.journal import NotYet
+
+NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+
+
+def arrived(read: Callable[[], float]) -> float:
+    deadline = time.monotonic() + 10.0
+    while True:
+        try:
+            return read()
+        except NotYet:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+
+
+@settings(deadline=None)
+@given(st.floats(width=32))
+def test_a_value_reads_as_it_was_when_it_was_given(number: float) -> None:
+    tensor = torch.tensor(number)
+    value = device_value(tensor)
+    tensor.fill_(-1.0)
+    for _ in range(2):
+        assert value.read() == number or (math.isnan(number) and math.isnan(value.read()))
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.bool]
+)
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1, 1)])
+def test_one_element_of_any_type_and_shape_is_a_float(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    read = device_value(torch.ones(shape, dtype=dtype)).read()
+    assert type(read) is float
+    assert read == 1.0
+
+
+def test_no_graph_is_kept_alive() -> None:
+    weight = torch.nn.Parameter(torch.ones(3))
+    loss = (weight * 2).sum()
+    value = device_value(loss)
+    assert isinstance(value, HostValue)
+    assert not value._tensor.requires_grad
+    loss.backward()  # type: ignore[no-untyped-call]  # torch's
+    assert value.read() == 6.0
+
+
+def test_a_value_given_in_inference_mode_is_read_outside_of_it() -> None:
+    with torch.inference_mode():
+        value = device_value(torch.tensor(2.5))
+    assert value.read() == 2.5
+
+
+def test_a_distributed_tensor_gives_its_local_part() -> None:
+    class Distributed(torch.Tensor):
+        def to_local(self) -> torch.Tensor:
+            return torch.tensor(7.0)
+
+    assert device_value(torch.zeros(()).as_subclass(Distributed)).read() == 7.0
+
+
+def test_only_tensors_are_tensors() -> None:
+    assert is_tensor(torch.nn.Parameter(torch.zeros(1)))
+    assert not is_tensor(1.0)
+    assert not is_tensor(torch.Tensor)
+
+
+def test_nothing_is_a_tensor_where_torch_was_never_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    tensor = torch.zeros(1)
+    monkeypatch.delitem(sys.modules, "torch")
+    assert not is_tensor(tensor)
+
+
+@NEEDS_CUDA
+def test_a_cuda_value_arrives_and_its_slot_is_used_again() -> None:
+    tensor = torch.tensor(1.5, device="cuda")
+    for _ in range(1000):
+        value = device_value(tensor)
+        assert isinstance(value, CudaValue)
+        assert arrived(value.read) == 1.5
+        assert value.read() == 1.5
+
+
+@NEEDS_CUDA
+def test_a_cuda_value_is_not_there_before_the_device_is_done() -> None:
+    torch.cuda._sleep(200_000_000)  # type: ignore[no-untyped-call]  # torch's
+    tensor = torch.ones((), device="cuda")
+    value = device_value(tensor)
+    tensor.fill_(9.0)
+    with pytest.raises(NotYet):
+        value.read()
+    assert arrived(value.read) == 1.0
+
+
+@NEEDS_CUDA
+def test_slots_made_in_inference_mode_serve_training() -> None:
+    with torch.inference_mode():
+        held = [device_value(torch.ones((), device="cuda")) for _ in range(600)]
+    assert [arrived(value.read) for value in held] == [1.0] * 600
+    assert arrived(device_value(torch.tensor(2.0, device="cuda", requires_grad=True)).read) == 2.0

@@ -1,0 +1,223 @@
+"""How a process ends is how its run ends; ranks of one launch share a run and an attempt; secrets stay out."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from barograph.journal import TailReader, layout
+from barograph.records import Banner, Record, RunComplete, Step
+
+CANARY = "canary-7f3a91c5e2d84b60"
+
+
+def environment(**more: str) -> dict[str, str]:
+    """This process's environment without what launchers and our own settings put into it."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("BAROGRAPH_", "SLURM_"))}
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        ours.pop(name, None)
+    return {**ours, **more}
+
+
+def records_of(directory: Path) -> list[list[Record]]:
+    """The records of each file of a run."""
+    found: list[list[Record]] = []
+    for file in layout.journal_files(directory):
+        with TailReader(directory, file.path) as reader:
+            batch = reader.read()
+        assert batch.bad == []
+        found.append([entry.record for entry in batch.entries])  # type: ignore[misc]  # all of known kinds
+    return found
+
+
+def ended(script: str, root: Path, *, returncode: int = 0) -> list[Record]:
+    """The records of a script that begins one run under `root` and ends in its own way."""
+    begin = "import os, sys, barograph\nrun = barograph.init('p', dir=sys.argv[1])\n"
+    done = subprocess.run(
+        [sys.executable, "-c", begin + script, root],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == returncode, done.stderr
+    (directory,) = layout.run_directories(root)
+    (records,) = records_of(directory)
+    return records
+
+
+@pytest.mark.parametrize(
+    ("script", "returncode", "exit_code", "reason"),
+    [
+        ("run.log({'loss': 1.0}); run.finish()", 0, 0, None),
+        ("run.log({'loss': 1.0})", 0, 0, "the process ended without finish()"),
+        ("run.log({'loss': 1.0}); raise ValueError('NaN')", 1, 1, "ValueError: NaN"),
+        ("run.log({'loss': 1.0}); raise KeyboardInterrupt", -signal.SIGINT, 1, "KeyboardInterrupt"),
+        ("with run: run.log({'loss': 1.0}); sys.exit(3)", 3, 1, "SystemExit: 3"),
+        ("sys.ps1 = '>>> '; sys.last_value = ValueError('old')\nrun.log({'loss': 1.0})", 0, 0, "the process ended"),
+        ("import warnings; warnings.simplefilter('error')\nrun.log({'loss': 1.0}); barograph.finish()", 0, 0, None),
+    ],
+)
+def test_a_run_ends_as_its_process_ends(
+    script: str, returncode: int, exit_code: int, reason: str | None, tmp_path: Path
+) -> None:
+    records = ended(script, tmp_path, returncode=returncode)
+    assert [type(record) for record in records] == [Banner, Step, RunComplete]
+    complete = records[-1]
+    assert isinstance(complete, RunComplete)
+    assert complete.exit_code == exit_code
+    assert (complete.reason or "").startswith(reason or "")
+    assert (complete.reason is None) == (reason is None)
+
+
+@pytest.mark.parametrize(("script", "returncode"), [("os._exit(0)", 0), ("os.kill(os.getpid(), 15)", -signal.SIGTERM)])
+def test_a_process_that_is_gone_at_once_says_nothing_of_its_end(script: str, returncode: int, tmp_path: Path) -> None:
+    records = ended(f"run.log({{'loss': 1.0}}); run.flush(); {script}", tmp_path, returncode=returncode)
+    assert [type(record) for record in records] == [Banner, Step]
+
+
+def test_a_forked_child_neither_logs_into_the_run_nor_ends_it(tmp_path: Path) -> None:
+    script = (
+        "run.log({'loss': 1.0}, step=1); run.flush(); child = os.fork()\n"
+        "run.log({'loss': 2.0}, step=2 if child else 99)\n"
+        "if not child: run.alert('child'); run.finish(); sys.exit(0)\n"
+        "assert os.waitpid(child, 0)[1] == 0; run.log({'loss': 3.0}, step=3)"
+    )
+    records = ended(script, tmp_path)
+    assert [record.step for record in records if isinstance(record, Step)] == [1, 2, 3]
+    assert [type(record) for record in records] == [Banner, Step, Step, Step, RunComplete]
+
+
+def test_a_working_directory_that_is_gone_costs_no_second_attempt(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    script = "import os, sys, barograph\nos.rmdir(os.getcwd())\nwith barograph.init('p', dir=sys.argv[1]): pass"
+    subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "runs"], cwd=gone, env=environment(), timeout=60, check=True
+    )
+    (directory,) = layout.run_directories(tmp_path / "runs")
+    assert len(list((directory / "logs").glob(".attempt-*"))) == 1
+    assert len(records_of(directory)) == 1
+
+
+def test_no_secret_of_environment_arguments_or_config_reaches_the_disk(tmp_path: Path) -> None:
+    script = f"""
+import argparse, dataclasses, sys, barograph
+@dataclasses.dataclass
+class Arguments:
+    hub_token: str = "{CANARY}"
+    lr: float = 0.5
+deep = {{"token": "{CANARY}"}}
+for _ in range(12):
+    deep = {{"inner": deep}}
+config = {{
+    "hf_token": "{CANARY}", "nested": {{"WANDB_API_KEY": "{CANARY}"}}, "list": [{{"password": "{CANARY}"}}],
+    "url": "https://user:{CANARY}@example.org/x", "note": "use hf_{CANARY.replace("-", "")}", "dataclass": Arguments(),
+    "namespace": argparse.Namespace(api_key="{CANARY}", seed=1), "deep": deep, "client-secret": "{CANARY}",
+    "headers": {{"Authorization": "Bearer {CANARY}"}}, "aws": ("x", {{"aws_secret_access_key": "{CANARY}"}}),
+}}
+with barograph.init("p", config=config, dir=sys.argv[1]) as run:
+    run.config["openai_api_key"] = "{CANARY}"
+    run.log({{"loss": 1.0}})
+"""
+    (tmp_path / "train.py").write_text(script)
+    subprocess.run(
+        [sys.executable, tmp_path / "train.py", tmp_path / "runs", f"--token={CANARY}", CANARY],
+        env=environment(HF_TOKEN=CANARY, WANDB_API_KEY=CANARY, AWS_SECRET_ACCESS_KEY=CANARY),
+        cwd=tmp_path,
+        timeout=60,
+        check=True,
+    )
+    written = b"".join(path.read_bytes() for path in (tmp_path / "runs").rglob("*") if path.is_file())
+    assert b'"type":"banner"' in written
+    assert b'\\"seed\\":1' in written
+    assert b'\\"lr\\":0.5' in written
+    assert CANARY.encode() not in written
+    assert CANARY.replace("-", "").encode() not in written
+
+
+RANK = """
+import sys, time, barograph
+time.sleep(float(sys.argv[2]))
+with barograph.init("sft", dir=sys.argv[1]) as run:
+    run.log({"loss": 1.0}, step=1)
+    assert run.flush(30.0)
+    print(run.id, run.attempt)
+"""
+
+
+def launch(root: Path, delays: list[float], **more: str) -> list[list[str]]:
+    """What each rank of a launch says, whose ranks begin after so many seconds."""
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-c", RANK, root, str(delay)],
+            env=environment(
+                MASTER_ADDR="localhost",
+                MASTER_PORT="29500",
+                TORCHELASTIC_RUN_ID="none",
+                RANK=str(rank),
+                WORLD_SIZE=str(len(delays)),
+                **{"LOCAL_WORLD_SIZE": str(len(delays)), **more},
+            ),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank, delay in enumerate(delays)
+    ]
+    return [process.communicate(timeout=60)[0].split() for process in ranks]
+
+
+def test_ranks_of_one_launch_write_to_one_run_and_one_attempt_whoever_comes_first(tmp_path: Path) -> None:
+    answers = launch(tmp_path, [0.5, 0.0, 0.0])
+    assert len({tuple(answer) for answer in answers}) == 1
+    run_id, attempt = answers[0]
+    assert attempt == "1"
+    files = layout.journal_files(tmp_path / run_id)
+    assert sorted(file.writer for file in files) == ["rank1", "rank2", "train"]
+    for records in records_of(tmp_path / run_id):
+        banner = records[0]
+        assert isinstance(banner, Banner)
+        assert (banner.attempt, banner.world_size) == (1, 3)
+        assert [type(record) for record in records] == [Banner, Step, RunComplete]
+
+
+def test_an_elastic_restart_is_another_attempt_of_the_same_run_for_all_ranks(tmp_path: Path) -> None:
+    first = launch(tmp_path, [0.0, 0.0], TORCHELASTIC_RESTART_COUNT="0")
+    second = launch(tmp_path, [0.4, 0.0], TORCHELASTIC_RESTART_COUNT="1")
+    assert [answer[0] for answer in first + second] == [first[0][0]] * 4
+    assert [answer[1] for answer in first + second] == ["1", "1", "2", "2"]
+
+
+def test_ranks_whose_run_has_a_name_share_it_without_a_common_parent(tmp_path: Path) -> None:
+    words = {"BAROGRAPH_RUN_ID": "named", "BAROGRAPH_RESUME": "allow", "LOCAL_WORLD_SIZE": "1"}
+    assert launch(tmp_path, [0.2, 0.0], **words) == [["named", "1"]] * 2
+
+
+@pytest.mark.slow
+def test_torchrun_starts_ranks_that_share_a_run_and_an_attempt(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(RANK)
+    for attempt in ("1", "2"):
+        more = {"BAROGRAPH_RUN_ID": "mine", "BAROGRAPH_RESUME": "allow"} if attempt == "2" else {}
+        began = time.time()
+        done = subprocess.run(
+            [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+            + [os.fspath(word) for word in (tmp_path / "train.py", tmp_path / attempt, "0")],
+            env=environment(OMP_NUM_THREADS="1", **more),
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        (directory,) = layout.run_directories(tmp_path / attempt)
+        files = layout.journal_files(directory)
+        assert sorted(file.writer for file in files) == ["rank1", "train"]
+        banners = [records[0] for records in records_of(directory)]
+        assert {banner.attempt for banner in banners if isinstance(banner, Banner)} == {1}
+        assert len({banner.launch_id for banner in banners if isinstance(banner, Banner)}) == 1
+        assert all(banner.time >= began for banner in banners if isinstance(banner, Banner))

@@ -1,0 +1,160 @@
+"""A policy is one of ours or a file; what it does not know it refuses, naming the file, the key and what is known."""
+
+import math
+import os
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from barograph.errors import PolicyError
+from barograph.policy import Policy, load
+from barograph.policy.load import SHIPPED
+
+
+def tables(policy: Policy) -> dict[str, dict[str, object]]:
+    said: dict[str, dict[str, object]] = msgspec.to_builtins(policy)
+    said.pop("name")
+    return said
+
+
+def written(folder: Path, text: str, name: str = "mine.toml") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_shipped_policies_fill_every_table(name: str) -> None:
+    policy = load(name)
+    assert policy.name == name
+    assert policy.loss_finite.max_non_finite == 0
+
+
+def test_the_contract_has_the_values_of_its_documents() -> None:
+    contract = load("contract")
+    assert contract.loss_finite.max_non_finite == 0, "NaN/Inf loss: critical, stop immediately"
+    assert contract.exact_match_gain.min_items == 100
+
+
+def test_ours_differs_from_the_contract_only_where_it_says_so() -> None:
+    ours, contract = tables(load()), tables(load("contract"))
+    changed = {(table, key) for table in ours for key in ours[table] if ours[table][key] != contract[table][key]}
+    assert changed == {("loss_finite", "min_points")}
+
+
+def test_a_file_replaces_single_keys_of_its_base(tmp_path: Path) -> None:
+    path = written(tmp_path, 'base = "default"\n[loss_finite]\nmax_non_finite = 3\n[exact_match_gain]\nmin_gain = 0.25')
+    policy, base = load(path), load("default")
+    assert policy.name == "mine"
+    assert (policy.loss_finite.max_non_finite, policy.exact_match_gain.min_gain) == (3, 0.25)
+    assert policy.loss_finite.min_points == base.loss_finite.min_points
+    assert policy.exact_match_gain.min_items == base.exact_match_gain.min_items
+    assert policy.run_state == base.run_state
+    assert load(str(path)) == policy
+
+
+def test_a_base_may_be_a_file_beside_the_file(tmp_path: Path) -> None:
+    written(tmp_path, 'base = "contract"\n[run_state]\ncrashed_after_s = 60.0\n[loss_finite]\nmin_points = 7', "a.toml")
+    (tmp_path / "sub").mkdir()
+    path = written(tmp_path / "sub", 'base = "../a.toml"\n[run_state]\ncrashed_after_s = 90', "b.toml")
+    policy = load(path)
+    assert (policy.run_state.crashed_after_s, policy.loss_finite.min_points) == (90.0, 7)
+
+
+def test_a_file_without_a_base_must_say_everything(tmp_path: Path) -> None:
+    every = "\n".join(
+        f"[{table}]\n" + "\n".join(f"{key} = {value}" for key, value in keys.items())
+        for table, keys in tables(load()).items()
+    )
+    assert tables(load(written(tmp_path, every))) == tables(load())
+    with pytest.raises(PolicyError, match="missing required field `loss_finite`"):
+        load(written(tmp_path, "[run_state]\ncrashed_after_s = 1.0"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[loss_finit]\nmin_points = 1", "unknown field `loss_finit`"),
+        ("[loss_finite]\nmin_point = 1", "unknown field `min_point` - at `$.loss_finite`"),
+        ('[loss_finite]\nmin_points = "1"', "Expected `int`, got `str` - at `$.loss_finite.min_points`"),
+        ("[loss_finite]\nmin_points = true", "Expected `int`, got `bool` - at `$.loss_finite.min_points`"),
+        ("[loss_finite]\nmin_points = 1.5", "Expected `int`, got `float` - at `$.loss_finite.min_points`"),
+        ("[loss_finite]\nmin_points = 0", "Expected `int` >= 1 - at `$.loss_finite.min_points`"),
+        ("[loss_finite]\nmax_non_finite = -1", "Expected `int` >= 0 - at `$.loss_finite.max_non_finite`"),
+        ("[run_state]\ncrashed_after_s = 0.0", "Expected `float` > 0.0 - at `$.run_state.crashed_after_s`"),
+        ("[run_state]\ncrashed_after_s = nan", "Expected `float` > 0.0 - at `$.run_state.crashed_after_s`"),
+        ("[exact_match_gain]\nmin_gain = 1.1", "Expected `float` <= 1.0 - at `$.exact_match_gain.min_gain`"),
+        ("[exact_match_gain]\nmin_gain = nan", "- at `$.exact_match_gain.min_gain`"),
+        ("loss_finite = 5", "Expected `object`, got `int` - at `$.loss_finite`"),
+        ("[[loss_finite]]\nmin_points = 1", "Expected `object`, got `array` - at `$.loss_finite`"),
+        ("min_points = 1", "unknown field `min_points`"),
+    ],
+)
+def test_what_is_not_known_or_out_of_range_is_refused(text: str, said: str, tmp_path: Path) -> None:
+    path = written(tmp_path, f'base = "default"\n{text}')
+    with pytest.raises(PolicyError) as refused:
+        load(path)
+    message = str(refused.value)
+    assert said in message
+    assert str(path) in message
+    assert "Known keys: [run_state] crashed_after_s; [loss_finite] max_non_finite, min_points; [exact_match" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("base = 5", "`base` is 5"),
+        ('base = ""', "cannot be read"),
+        ('base = "missing.toml"', "cannot be read: No such file or directory"),
+        ('base = "mine.toml"', "more than 4 policies build on each other"),
+        ('base = "default"\nname = "x"', "unknown key `name`"),
+        ("base = default", "is no TOML"),
+        ("[loss_finite]\n[loss_finite]", "is no TOML"),
+        ("a = " + "[" * 20_000, "is no TOML"),
+        ('base = "a\\u0000b"', "is no TOML"),
+    ],
+)
+def test_what_is_no_policy_is_refused(text: str, said: str, tmp_path: Path) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(PolicyError, match=re.escape(said)):
+        load(path)
+
+
+def test_what_cannot_be_read_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
+    for path in (tmp_path, tmp_path / "missing.toml", tmp_path / "bytes.toml"):
+        with pytest.raises(PolicyError, match=re.escape(f"(at policy {path})")):
+            load(path)
+    with pytest.raises(PolicyError, match="Name a TOML file, or one of default, contract"):
+        load("defualt")
+
+
+def test_two_files_that_build_on_each_other_are_refused(tmp_path: Path) -> None:
+    written(tmp_path, 'base = "b.toml"', "a.toml")
+    written(tmp_path, 'base = "a.toml"', "b.toml")
+    with pytest.raises(PolicyError, match="more than 4 policies build on each other"):
+        load(tmp_path / "a.toml")
+
+
+def test_a_file_may_have_the_name_of_a_shipped_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path, 'base = "default"\n[run_state]\ncrashed_after_s = 99.0', "contract")
+    assert load("contract").run_state.crashed_after_s == 15.0
+    assert load(Path("contract")).run_state.crashed_after_s == 99.0
+
+
+@settings(deadline=None)
+@given(gain=st.floats(0.0, 1.0), seconds=st.floats(0.0, exclude_min=True, allow_infinity=False))
+def test_what_a_file_says_is_what_the_policy_holds(
+    gain: float, seconds: float, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    text = f'base = "default"\n[exact_match_gain]\nmin_gain = {gain!r}\n[run_state]\ncrashed_after_s = {seconds!r}'
+    path = tmp_path_factory.getbasetemp() / f"{os.getpid()}.toml"
+    path.write_text(text)
+    policy = load(path)
+    assert policy.exact_match_gain.min_gain == gain
+    assert math.isclose(policy.run_state.crashed_after_s, seconds, rel_tol=0.0)
