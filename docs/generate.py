@@ -4,12 +4,11 @@
 these functions, so a page that is out of date fails the build. Nothing on these pages is written by hand.
 """
 
-import asyncio
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import httpx
 import msgspec
+from litestar.testing import TestClient
 from msgspec import inspect
 from typer.main import get_command
 from typer.testing import CliRunner
@@ -229,13 +228,8 @@ def route_section(method: str, path: str, operation: Operation) -> str:
 
 def described() -> Description:
     """The API's description of itself, asked for as any client would; it needs no runs."""
-
-    async def ask() -> bytes:
-        transport = httpx.ASGITransport(app=create_app(Path("no-runs")))  # type: ignore[arg-type]  # ASGI by any name
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-            return (await client.get("/api/openapi.json")).raise_for_status().content
-
-    return msgspec.json.decode(asyncio.run(ask()), type=Description)
+    with TestClient(create_app(Path("no-runs")), base_url="http://localhost") as client:
+        return msgspec.json.decode(client.get("/api/openapi.json").raise_for_status().content, type=Description)
 
 
 def api_documents() -> list[type[msgspec.Struct]]:
