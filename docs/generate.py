@@ -228,7 +228,7 @@ def route_section(method: str, path: str, operation: Operation) -> str:
 
 def described() -> Description:
     """The API's description of itself, asked for as any client would; it needs no runs."""
-    with TestClient(create_app(Path("no-runs")), base_url="http://localhost") as client:
+    with TestClient(create_app(Path("no-runs")), base_url="http://127.0.0.1") as client:
         return msgspec.json.decode(client.get("/api/openapi.json").raise_for_status().content, type=Description)
 
 
