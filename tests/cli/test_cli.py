@@ -98,7 +98,7 @@ def test_no_command_shows_the_help() -> None:
         (["serve", "--host", "0.0.0.0", "--base-dir", "{tmp}"], "reachable from other machines"),
         (["serve", "--base-dir", "{tmp}/file"], "is not a folder"),
         (["serve", "--allowed-host", "*", "--base-dir", "{tmp}"], "no wildcards"),
-        (["token", "--base-dir", "{tmp}/file"], "cannot be"),
+        (["token", "--base-dir", "{tmp}/file"], "not a folder"),
     ],
 )
 def test_a_mistake_is_one_line_on_stderr_and_exit_code_2(tmp_path: Path, arguments: list[str], said: str) -> None:

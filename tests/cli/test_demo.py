@@ -81,7 +81,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
         _, said = process.communicate(timeout=30)
     assert process.returncode == 2
     assert said.count("\n") == 1
-    assert "Choose another --base-dir" in said
+    assert "--base-dir cannot be used: Not a directory" in said
 
 
 @pytest.mark.slow
@@ -103,3 +103,11 @@ def test_a_headless_demo_trains_evaluates_judges_and_exits_with_0(tmp_path: Path
     assert (run / "checkpoints" / "checkpoint-0" / "model.safetensors").is_file()
     writers = {path.name.split("-")[0] for path in (run / "logs").glob("*.jsonl")}
     assert writers == {"train", "evaluate", "judge"}
+
+
+def test_a_base_dir_that_is_a_run_is_refused_because_the_page_would_show_that_run(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    with demo("--port", 0, "--base-dir", tmp_path) as process:
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert "--base-dir is a run itself" in said

@@ -68,8 +68,9 @@ def test_the_ladder(first: ExactMatch | None, newest: ExactMatch | None, word: s
 
 def test_the_message_and_the_numbers_say_what_was_compared() -> None:
     found = exact_match_gain(match(10, 30), match(20, 70, constant=20), policy=policy(), now=0.0)
+    assert found.subject == "syllo easy"
     assert found.message == (
-        "syllo easy: exact match 0.30 at step 10, 0.70 [0.00, 1.00] at step 20 (n = 100); a constant answer scores 0.20"
+        "exact match 0.30 at step 10, 0.70 [0.00, 1.00] at step 20 (n = 100); a constant answer scores 0.20"
     )
     assert found.numbers == {"first": 0.3, "newest": 0.7, "base_rate": 0.2, "gain": 0.4, "n": 100.0}
     few = exact_match_gain(match(10, 3, 10), match(20, 7, 10), policy=policy(), now=0.0)

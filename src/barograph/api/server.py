@@ -6,6 +6,7 @@ import ipaddress
 import logging
 import os
 import re
+import shlex
 import signal
 import socket
 import threading
@@ -47,7 +48,8 @@ class Dashboard:
         if beyond and token is None:
             raise BindRefused(
                 f"{host} is reachable from other machines and {token_path(root)} does not exist",
-                advice="Make a token with `barograph token`, or listen on 127.0.0.1 and use `ssh -L`",
+                advice=f"Make one with `barograph token --base-dir {shlex.quote(str(root))}`, "
+                "or listen on 127.0.0.1 and use `ssh -L`",
             )
         self._socket = _bind(family, address, port=port)
         self.port: int = self._socket.getsockname()[1]

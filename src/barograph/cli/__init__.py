@@ -54,6 +54,8 @@ def main() -> None:
     """The `barograph` program. Exit codes: 0 fine, 1 failed, 2 asked for what cannot be."""
     try:
         app()
+    except KeyboardInterrupt:
+        sys.exit(130)
     except BarographError as error:
         typer.echo(f"barograph: {' '.join(str(error).split())}", err=True)
         sys.exit(2 if isinstance(error, UsageError) else 1)

@@ -2,18 +2,19 @@
 
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 import webbrowser
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
 
+from barograph.cli.base_dir import BaseDir, root_of
 from barograph.errors import BarographError, MissingExtra, UsageError
 
 if TYPE_CHECKING:
@@ -21,27 +22,32 @@ if TYPE_CHECKING:
     from barograph.cli.demo_progress import DemoProgress
     from barograph.records import Verdict
 
-STOP_S = 3.0
-"""Seconds that a child process gets to end by itself before it is killed."""
+STOP_S = 0.7
+"""Seconds that the child processes get to end by themselves before they are killed."""
 
 
 def demo(
     headless: Annotated[
         bool, typer.Option("--headless", help="Open no browser, and exit when training and evaluation are over.")
     ] = False,
-    seconds: Annotated[float, typer.Option(min=5.0, help="Seconds of wall time to train for.")] = 120.0,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the dashboard; 0 takes any free one.")] = 8080,
-    base_dir: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the runs.", show_default="$BAROGRAPH_DIR, else ./barograph-runs"),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the model's weights and of the data.")] = 0,
+    seconds: Annotated[
+        float, typer.Option(min=5.0, max=86_400.0, metavar="S", help="Seconds of wall time to train for.")
+    ] = 120.0,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="P", help="Port of the dashboard; 0 takes any free one.")
+    ] = 8080,
+    base_dir: BaseDir = None,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, metavar="N", help="Seed of the model's weights and of the data.")
+    ] = 0,
 ) -> None:
     """Train a small language model on this machine and watch it learn.
 
     A Qwen3 model of about a million parameters learns syllogisms and binary arithmetic from generated problems. Each
     checkpoint answers held-out problems that training never sees. It takes two minutes on two processor cores; the
     dashboard stays up until Ctrl-C.
+
+    Exit codes: 0 all went well, 1 training or evaluation failed, 2 it could not begin, 130 stopped before its end.
 
     \b
     Examples:
@@ -54,9 +60,11 @@ def demo(
             raise MissingExtra(package, extra="demo", purpose="The demo trains a real model and")
 
     from barograph.api.server import Dashboard
-    from barograph.journal.layout import default_root
+    from barograph.journal.layout import LOGS
 
-    root = (base_dir or default_root()).expanduser().absolute()
+    root = root_of(base_dir)
+    if (root / LOGS).is_dir():
+        raise UsageError("--base-dir is a run itself", where=str(root), advice="Name the folder above it")
     run = f"demo-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
     dashboard = Dashboard(root, port=port)
     try:
@@ -65,11 +73,11 @@ def demo(
         raise UsageError(
             f"the demo cannot write its run: {error.strerror}", where=str(root), advice="Choose another --base-dir"
         ) from error
-    with ExitStack() as stack:
+    with _Children(root / run) as children:
         which = ("--base-dir", str(root), "--run-id", run)
-        how = ("--seconds", str(seconds), "--seed", str(seed))
-        trainer = stack.enter_context(_child("train", root / run, *which, *how))
-        evaluator = stack.enter_context(_child("evaluate", root / run, *which))
+        trainer = children.start("train", *which, "--seconds", str(seconds), "--seed", str(seed))
+        evaluator = children.start("evaluate", *which)
+        signal.signal(signal.SIGHUP, lambda *_: dashboard.stop())  # the terminal was closed
         typer.echo(f"barograph shows run {run} at {dashboard.url} (Ctrl-C stops)", color=True)
         if not headless:
             _open_browser(dashboard.url)
@@ -188,7 +196,7 @@ class _Watch:
         if table.row_count:
             console.print(table)
         for verdict in verdicts:
-            console.print(f"{verdict.verdict:5} {verdict.name}: {verdict.message}", soft_wrap=True)
+            console.print(f"{verdict.verdict:5} {verdict.name} {verdict.subject}: {verdict.message}", soft_wrap=True)
         for failure in progress.failures:
             console.print(f"      {failure}", soft_wrap=True)
 
@@ -216,30 +224,42 @@ def _record(run: Path, verdicts: "list[Verdict]") -> None:
     writer.close()
 
 
-@contextmanager
-def _child(what: str, run: Path, *arguments: str) -> "Iterator[subprocess.Popen[bytes]]":
-    """A process of our own that writes its output into the run's folder; it does not outlive the block.
+class _Children:
+    """Owns the processes of the demo; none outlives the block.
 
-    It gets a session of its own: Ctrl-C in the terminal reaches only us, and we end it.
+    Each has a session of its own: Ctrl-C reaches only us.
     """
-    with (run / f"{what}.log").open("wb") as log:
-        child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", f"barograph.{what}", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            yield child
-        finally:
-            if child.poll() is None:
-                child.terminate()
-                try:
-                    child.wait(STOP_S)
-                except subprocess.TimeoutExpired:
-                    child.kill()
-                    child.wait()
+
+    def __init__(self, run: Path) -> None:
+        self._run = run
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    def start(self, what: str, *arguments: str) -> "subprocess.Popen[bytes]":
+        """Run `python -m barograph.<what>`; what it prints goes to `<what>.log` in the run's folder."""
+        with (self._run / f"{what}.log").open("wb") as log:
+            child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                [sys.executable, "-m", f"barograph.{what}", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._started.append(child)
+        return child
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ask all to end, wait for them together, end those that did not: their journals survive it."""
+        for child in self._started:
+            child.terminate()
+        deadline = time.monotonic() + STOP_S
+        for child in self._started:
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(max(0.0, deadline - time.monotonic()))
+            child.kill()
+            child.wait()
 
 
 def _open_browser(url: str) -> None:

@@ -9,6 +9,7 @@ from barograph.journal import TailReader, layout
 from barograph.policy import Policy, exact_match_gain, loss_finite
 from barograph.records import CollectorFailed, ExactMatch, Record, Step, Verdict
 from barograph.records.codec import Unknown
+from barograph.tasks import TASKS
 
 
 class DemoProgress:
@@ -59,15 +60,19 @@ class DemoProgress:
         ]
 
     def verdicts(self, policy: Policy) -> list[Verdict]:
-        """The verdicts on the run: its losses, and the gain of the level that gained most."""
+        """The verdicts on the run: its losses, and what the easiest level of each task gained."""
         now = time.time()
         steps = sorted(self._curve)
         losses = finite_losses(steps, (self._curve[step] for step in steps))
-        pairs = sorted(self.results(), key=_gain)
-        first, newest = pairs[-1] if pairs else (None, None)
+        easiest = {(task.name, task.levels[0]) for task in TASKS}
+        gains = [
+            exact_match_gain(first, newest, policy=policy, now=now)
+            for first, newest in self.results()
+            if (newest.task, newest.level) in easiest
+        ]
         return [
             loss_finite(losses, policy=policy, now=now),
-            exact_match_gain(first, newest, policy=policy, now=now),
+            *(gains or [exact_match_gain(None, None, policy=policy, now=now)]),
         ]
 
     def _take(self, record: Record | Unknown) -> None:
@@ -77,8 +82,3 @@ class DemoProgress:
             self._matches.setdefault((record.task, record.level, record.regime), []).append(record)
         elif isinstance(record, CollectorFailed):
             self.failures.append(f"{record.name}: {record.error}")
-
-
-def _gain(pair: tuple[ExactMatch, ExactMatch]) -> float:
-    first, newest = pair
-    return newest.exact_match - max(first.exact_match, newest.base_rate)

@@ -1,18 +1,14 @@
 """`barograph serve`: the API and the web UI."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from barograph.cli.base_dir import BaseDir, root_of
+
 
 def serve(
-    base_dir: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Folder of the runs, or of one run.  [default: $BAROGRAPH_DIR or ./barograph-runs]"
-        ),
-    ] = None,
+    base_dir: BaseDir = None,
     host: Annotated[
         str, typer.Option(metavar="H", help="Address to listen on; beyond this machine a token is required.")
     ] = "127.0.0.1",
@@ -36,10 +32,8 @@ def serve(
       barograph token && barograph serve --host 0.0.0.0      (open to the network)
     """
     from barograph.api.server import Dashboard
-    from barograph.journal.layout import default_root
 
-    root = (base_dir or default_root()).expanduser().absolute()
-    dashboard = Dashboard(root, host=host, port=port, allowed_hosts=allowed_host or [])
+    dashboard = Dashboard(root_of(base_dir), host=host, port=port, allowed_hosts=allowed_host or [])
     typer.echo(f"barograph shows {dashboard.root} at {dashboard.url} (Ctrl-C stops)")
     for notice in dashboard.notices:
         typer.echo(notice)

@@ -1,16 +1,14 @@
 """`barograph token`: the secret that a server beyond loopback asks for."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from barograph.cli.base_dir import BaseDir, root_of
+
 
 def token(
-    base_dir: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Folder of the runs.  [default: $BAROGRAPH_DIR or ./barograph-runs]"),
-    ] = None,
+    base_dir: BaseDir = None,
     new: Annotated[
         bool, typer.Option("--new", help="Replace the token; restart the server, and everyone signs in again.")
     ] = False,
@@ -26,9 +24,8 @@ def token(
       barograph token --new
     """
     from barograph.api.token import create_token, token_path
-    from barograph.journal.layout import default_root
 
-    root = (base_dir or default_root()).expanduser().absolute()
+    root = root_of(base_dir)
     secret = create_token(root, replace=new)
     typer.echo(f"The token of {token_path(root)}:", err=True)
     typer.echo(secret.value)

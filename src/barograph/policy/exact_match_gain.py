@@ -38,7 +38,7 @@ def exact_match_gain(first: ExactMatch | None, newest: ExactMatch | None, *, pol
             "n": float(n),
         }
         message = (
-            f"{newest.task} {newest.level}: exact match {first.exact_match:.2f} at step {first.step}, "
+            f"exact match {first.exact_match:.2f} at step {first.step}, "
             f"{newest.exact_match:.2f} [{newest.low:.2f}, {newest.high:.2f}] at step {newest.step} (n = {newest.n}); "
             f"a constant answer scores {newest.base_rate:.2f}"
         )
@@ -47,6 +47,7 @@ def exact_match_gain(first: ExactMatch | None, newest: ExactMatch | None, *, pol
             word, message = "SKIP", f"{message}; fewer than {table.min_items} probes"
     return Verdict(
         name="exact_match_gain",
+        subject=f"{newest.task} {newest.level}" if newest is not None else "",
         verdict=word,
         message=message,
         numbers=numbers,

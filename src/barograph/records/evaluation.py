@@ -50,6 +50,7 @@ class Verdict(Struct, frozen=True, kw_only=True, tag_field="type", tag="verdict"
     """What a policy says of one quantity, with the numbers and the thresholds that it used."""
 
     name: Annotated[str, Meta(description="Table of the policy that judged, such as `loss_finite`.")]
+    subject: Annotated[str, Meta(description="What was judged where there are several, such as `syllo easy`.")] = ""
     verdict: Annotated[VerdictWord, Meta(description="FAIL is the model, ERROR is us, SKIP is no data.")]
     message: Annotated[str, Meta(description="One sentence with its numbers.")]
     numbers: Annotated[dict[str, float], Meta(description="The quantities that were judged.")]
