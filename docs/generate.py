@@ -55,6 +55,14 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True):
     """What is used if nothing is sent, as JSON."""
     ref: str = msgspec.field(name="$ref", default="")
     """Where the schema stands, if it stands elsewhere."""
+    minimum: float | None = None
+    """Least number."""
+    maximum: float | None = None
+    """Greatest number."""
+    longest: int | None = msgspec.field(name="maxLength", default=None)
+    """Most characters."""
+    choices: list["Schema"] = msgspec.field(name="oneOf", default_factory=list)
+    """The schemas of which one applies."""
 
 
 class Parameter(msgspec.Struct, frozen=True, kw_only=True):
@@ -202,11 +210,21 @@ def document_section(document: type[msgspec.Struct]) -> str:
     return "\n\n".join([f"### {document.__name__}", sentence(document), table(("field", "holds", "what it is"), rows)])
 
 
-def parameter_row(parameter: Parameter) -> tuple[str, str, str]:
-    """One parameter of a route: its name, what is sent if it is left out, its sentence."""
+def parameter_bounds(schema: Schema) -> str:
+    """What a parameter may be, in words; empty if anything."""
+    for one in (schema, *schema.choices):
+        if one.longest is not None:
+            return f"at most {one.longest} characters"
+        if one.minimum is not None or one.maximum is not None:
+            return bounds(one.minimum, one.maximum).strip()
+    return ""
+
+
+def parameter_row(parameter: Parameter) -> tuple[str, str, str, str]:
+    """One parameter of a route: its name, what it may be, what is sent if it is left out, its sentence."""
     missing = bytes(parameter.schema.default).decode()
     said = "must be given" if parameter.required else "" if missing == "null" else f"`{missing}`"
-    return f"`{parameter.name}`", said, parameter.description
+    return f"`{parameter.name}`", parameter_bounds(parameter.schema), said, parameter.description
 
 
 def document_of(operation: Operation) -> str:
@@ -222,7 +240,7 @@ def route_section(method: str, path: str, operation: Operation) -> str:
     parts = [f"### {method.upper()} {path}", f"{said}{document_of(operation)}"]
     rows = [parameter_row(parameter) for parameter in operation.parameters]
     if rows:
-        parts.append(table(("parameter", "if left out", "what it is"), rows))
+        parts.append(table(("parameter", "may be", "if left out", "what it is"), rows))
     return "\n\n".join(parts)
 
 

@@ -13,6 +13,7 @@
     │   ├── LineError           one line of a journal cannot be read
     │   ├── UnsafePath          a path that must not be opened: link, FIFO, outside the root
     │   └── WriteError          the journal cannot be written now
+    ├── IndexRebuilding         what was asked for may be there, but is not indexed yet
     └── CheckpointError         a checkpoint folder cannot be used
 
 A message says what was wrong, the value seen, where, and what to do. The parts are attributes as well.
@@ -88,6 +89,10 @@ class UnsafePath(JournalError):
 
 class WriteError(JournalError):
     """The journal cannot be written now; what was not written stays queued."""
+
+
+class IndexRebuilding(BarographError):
+    """The index is still being built and does not have what was asked for; soon it has, or says that there is none."""
 
 
 class CheckpointError(BarographError):

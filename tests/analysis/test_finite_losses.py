@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from barograph.analysis.finite_losses import FiniteLosses, finite_losses
+from barograph.analysis.finite_losses import NO_LOSSES, FiniteLosses, finite_losses, joined_losses
 
 
 @settings(deadline=None)
@@ -21,8 +21,16 @@ def test_it_agrees_with_looking_at_each_loss(curve: list[tuple[int, float]]) -> 
     )
 
 
+@settings(deadline=None)
+@given(st.lists(st.lists(st.tuples(st.integers(0, 99), st.floats()), max_size=9), max_size=5))
+def test_the_counts_of_parts_add_up_to_those_of_the_whole(parts: list[list[tuple[int, float]]]) -> None:
+    counted = [finite_losses((step for step, _ in part), (loss for _, loss in part)) for part in parts]
+    whole = [point for part in parts for point in part]
+    assert joined_losses(counted) == finite_losses((step for step, _ in whole), (loss for _, loss in whole))
+
+
 def test_an_empty_curve_has_no_points_and_no_steps() -> None:
-    assert finite_losses([], []) == FiniteLosses(points=0, non_finite=0, first_step=None, last_step=None)
+    assert finite_losses([], []) == NO_LOSSES == FiniteLosses(points=0, non_finite=0, first_step=None, last_step=None)
 
 
 def test_the_order_is_the_curves_and_not_the_steps() -> None:

@@ -12,6 +12,7 @@ LIMIT = 15.0
 def signs(
     *,
     silent_s: float = 0.0,
+    ended: bool = False,
     exit_code: int | None = None,
     paused_at: float | None = None,
     end_reason: str | None = None,
@@ -24,7 +25,7 @@ def signs(
         last_time=200.0,
         paused_at=paused_at,
         pause_reason=pause_reason,
-        ended_at=None if exit_code is None else 300.0,
+        ended_at=300.0 if ended else None,
         exit_code=exit_code,
         end_reason=end_reason,
     )
@@ -51,12 +52,32 @@ def test_silence_beats_everything_but_a_completion(silent_s: float, paused_at: f
 
 @given(st.floats(0.0, 1e9), st.one_of(st.none(), st.just(150.0)))
 def test_a_completion_beats_silence_and_pause(silent_s: float, paused_at: float | None) -> None:
-    state = run_state(signs(silent_s=silent_s, paused_at=paused_at, exit_code=0), crashed_after_s=LIMIT)
-    assert (state.state, state.since) == ("completed", 300.0)
+    for exit_code in (0, None):
+        found = signs(silent_s=silent_s, paused_at=paused_at, ended=True, exit_code=exit_code)
+        state = run_state(found, crashed_after_s=LIMIT)
+        assert (state.state, state.since) == ("completed", 300.0)
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "why", "said"),
+    [
+        (0, None, "Attempt 2 said that it completed"),
+        (0, "the loss is low enough", "Attempt 2 said that it completed: the loss is low enough"),
+        (None, None, "Attempt 2 ended without saying whether it succeeded"),
+        (
+            None,
+            "the process ended without finish()",
+            "Attempt 2 ended without saying whether it succeeded: the process ended without finish()",
+        ),
+    ],
+)
+def test_an_end_that_nobody_judged_is_told_from_success(exit_code: int | None, why: str | None, said: str) -> None:
+    state = run_state(signs(ended=True, exit_code=exit_code, end_reason=why), crashed_after_s=LIMIT)
+    assert (state.state, state.reason) == ("completed", said)
 
 
 def test_a_completion_with_an_error_is_a_crash_and_says_what_happened() -> None:
-    state = run_state(signs(exit_code=1, end_reason="ValueError: x"), crashed_after_s=LIMIT)
+    state = run_state(signs(ended=True, exit_code=1, end_reason="ValueError: x"), crashed_after_s=LIMIT)
     assert (state.state, state.since) == ("crashed", 300.0)
     assert state.reason == "Attempt 2 ended with exit code 1: ValueError: x"
 

@@ -9,7 +9,9 @@ import msgspec
 import pytest
 from litestar.testing import TestClient
 
+from barograph.api.app import create_app
 from barograph.api.edge import Edge
+from barograph.index import Indexer
 from barograph.views.documents import Healthz, LiveStatus, Problem, RunDetail, Runs, Series
 
 Client = TestClient[Edge]
@@ -125,6 +127,23 @@ def test_a_wrong_question_gets_one_sentence_and_the_right_status(
     assert said in problem.error
     assert problem.error.endswith(".")
     assert "\n" not in problem.error
+
+
+def test_what_is_not_indexed_yet_is_no_404(root: Path) -> None:
+    with (
+        Indexer(root) as indexer,
+        TestClient(create_app(root), base_url="http://127.0.0.1:8080", raise_server_exceptions=False) as client,
+    ):
+        for url in ("/api/runs/alpha", "/api/series?run=alpha&name=loss", "/api/status/live?run=alpha"):
+            answer = client.get(url)
+            assert answer.status_code == 503
+            assert int(answer.headers["retry-after"]) >= 1
+            said = "The index is being built, and run 'alpha' is not in it yet. Ask again in a moment."
+            assert answer.json() == {"error": said, "status": 503}
+        indexer.scan()
+        assert client.get("/api/runs/alpha").status_code == 200
+        gone = client.get("/api/runs/nobody")
+        assert (gone.status_code, gone.json()["error"].split(". ")[0]) == (404, "There is no run 'nobody'")
 
 
 def test_a_method_that_a_route_has_not_is_named(client: Client) -> None:

@@ -28,6 +28,12 @@ def seen(root: Path) -> tuple[list[SourceState], list[str]]:
         return [one.state for one in query.sources(snapshot, "r")], query.notices(snapshot, "r")
 
 
+def root_notices(root: Path) -> list[str]:
+    """What was said of the root itself."""
+    with Index(root).snapshot() as snapshot:
+        return query.root_notices(snapshot)
+
+
 @pytest.mark.parametrize("kind", ["fifo", "link", "dangling", "device", "folder", "socket"])
 @pytest.mark.timeout(20)
 def test_what_is_no_regular_file_is_never_opened_and_said(
@@ -63,6 +69,7 @@ def test_logs_that_are_a_link_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "root" / "r" / "logs").symlink_to(logs)
     with Indexer(tmp_path / "root") as indexer:
         assert indexer.scan().changed == ()
+        assert root_notices(tmp_path / "root") == ["r/logs is a link, so it is not read"]
 
 
 def test_a_file_that_turns_into_a_fifo_is_forgotten(tmp_path: Path) -> None:
@@ -136,3 +143,44 @@ def test_a_file_may_grow_while_it_is_read(tmp_path: Path) -> None:
             bad = query.sources(snapshot, "r")[1].state.bad
     assert found.steps.tolist() == [1, *range(3_000)]
     assert bad == 0
+
+
+def test_a_run_that_is_a_link_is_said_until_it_is_gone(tmp_path: Path) -> None:
+    logs_of(tmp_path / "elsewhere")
+    root = tmp_path / "root"
+    logs_of(root)
+    link = root / "linked"
+    with Indexer(root) as indexer:
+        indexer.scan()
+        assert root_notices(root) == []
+        link.symlink_to(tmp_path / "elsewhere" / "r")
+        assert indexer.scan().changed == ()
+        assert root_notices(root) == ["linked is a link, so it is not read"]
+        with Index(root).snapshot() as snapshot:
+            assert query.run_names(snapshot) == ["r"]
+    with Indexer(root) as indexer:
+        indexer.scan()
+        assert root_notices(root) == ["linked is a link, so it is not read"]
+        link.unlink()
+        indexer.scan()
+        assert root_notices(root) == []
+
+
+def test_a_link_to_a_run_beside_it_hides_nothing_and_is_not_said(tmp_path: Path) -> None:
+    logs_of(tmp_path)
+    (tmp_path / "latest").symlink_to("r")
+    (tmp_path / "last").symlink_to(tmp_path.resolve() / "r")
+    (tmp_path / "loop").symlink_to("loop")
+    with Indexer(tmp_path) as indexer:
+        indexer.scan()
+        assert root_notices(tmp_path) == ["loop is a link, so it is not read"]
+
+
+def test_of_many_links_the_first_are_said(tmp_path: Path) -> None:
+    for place in range(30):
+        (tmp_path / f"link{place:02}").symlink_to("/nowhere")
+    with Indexer(tmp_path) as indexer:
+        indexer.scan()
+        said = root_notices(tmp_path)
+    assert len(said) == 20
+    assert said[0].startswith("link00 ")

@@ -10,7 +10,7 @@ import pytest
 from barograph.errors import RootBusy, UnknownRun, UnknownSeries
 from barograph.index import Index, Indexer, query
 from barograph.index.source import SourceState
-from barograph.records import Banner, Columns, ExactMatch, Record, Step
+from barograph.records import Answer, Banner, Columns, ExactMatch, Record, RejectedValue, Step
 from barograph.records.codec import encode_line
 
 BEGUN = "20260101T000000"
@@ -277,3 +277,36 @@ def test_a_foreign_file_name_is_not_read_and_said(tmp_path: Path) -> None:
         (tmp_path / "r" / "logs" / "train_loss.jsonl").unlink()
         assert indexer.scan().changed == ("r",)
         assert notices(tmp_path) == []
+
+
+def test_an_answer_is_read_and_counted_and_not_kept(tmp_path: Path) -> None:
+    answer = Answer(
+        step=4, time=9.0, checkpoint="checkpoint-4", probe_set="p", probe="1", task="syllo", level="easy",
+        regime="plain_sft", answer="a" * 999, golden="b", correct=False, tokens=3, generation_ms=1.0,
+    )  # fmt: skip
+    log(tmp_path, answer, writer="evaluate")
+    with Indexer(tmp_path) as indexer:
+        indexer.scan()
+        found = state(tmp_path)
+        assert (found.good, found.last_time) == (1, 9.0)
+        assert indexer._connection.execute("SELECT count(*) FROM event").fetchone() == (0,)
+
+
+def test_the_first_rejected_values_are_named_and_all_are_counted(tmp_path: Path) -> None:
+    log(tmp_path, *(RejectedValue(time=1.0, key=f"k{place}", value_type="str", step=1) for place in range(4)))
+    log(tmp_path, RejectedValue(time=1.0, key="step", value_type="str"), attempt=2)
+    with Indexer(tmp_path) as indexer:
+        indexer.scan()
+        found = state(tmp_path)
+        assert (found.rejected, found.rejected_examples) == (4, ("'k0' (str)", "'k1' (str)", "'k2' (str)"))
+        assert state(tmp_path, place=1).rejected_examples == ("a whole row, for its step (str)",)
+
+
+def test_the_first_loss_is_told_from_the_first_step(tmp_path: Path) -> None:
+    log(tmp_path, Step(step=4, time=1.0, metrics={"eval/loss": 1.0}))
+    with Indexer(tmp_path) as indexer:
+        indexer.scan()
+        assert (state(tmp_path).first_step, state(tmp_path).first_loss) == (4, None)
+        log(tmp_path, loss(6), loss(5, math.nan))
+        indexer.scan()
+        assert (state(tmp_path).first_step, state(tmp_path).first_loss) == (4, 5)

@@ -38,6 +38,7 @@ def test_each_bucket_says_what_plain_python_says_of_its_points(points: list[tupl
         mine = points[begin : begin + count]
         begin += count
         finite = [value for _, value in mine if math.isfinite(value)]
+        assert found.non_finite[place] == count - len(finite)
         assert (found.first[place], found.step[place], found.end[place]) == (mine[0][0], mine[-1][0], begin - 1)
         if not finite:
             assert math.isnan(found.minimum[place] + found.maximum[place] + found.mean[place] + found.last[place])

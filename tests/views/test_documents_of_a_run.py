@@ -24,6 +24,7 @@ from barograph.records import (
     LostRecords,
     Pause,
     Record,
+    RejectedValue,
     RunComplete,
     Step,
     Verdict,
@@ -143,11 +144,11 @@ def test_what_cannot_be_drawn_is_refused(tmp_path: Path) -> None:
 
 
 def nulls(document: LiveStatus) -> set[str]:
-    """Dotted names of the null fields."""
+    """Dotted names of the null fields and the unknown lights."""
     found = {name for name in document.__struct_fields__ if getattr(document, name) is None}
-    for host in ("training_host", "inference_host"):
-        part = getattr(document, host)
-        found |= {f"{host}.{name}" for name in part.__struct_fields__ if getattr(part, name) is None}
+    for field in ("training_host", "inference_host", "health_lights"):
+        part = getattr(document, field)
+        found |= {f"{field}.{name}" for name in part.__struct_fields__ if getattr(part, name) in (None, "unknown")}
     return found
 
 
@@ -188,7 +189,7 @@ def test_a_live_run_is_described_by_its_newest_attempt(tmp_path: Path) -> None:
     assert (document.model_name, document.checkpoint_id) == ("tiny", "checkpoint-20")
     assert (document.current_step, document.total_steps, document.loss) == (20, 40, 2.0)
     assert document.learning_rate == 0.5 / 21
-    assert document.streaming_ce == pytest.approx(2.0)
+    assert document.streaming_ce == series(Index(tmp_path), "r", "loss", smoothing=0.9).smoothed[-1]
     assert document.eta_overall_s == pytest.approx(20.0)
     assert document.epoch is None
     assert document.why["epoch"] == "attempt 2 has logged neither train/epoch nor epoch"
@@ -203,7 +204,6 @@ def test_a_loss_that_is_no_number_is_null_with_its_step_and_turns_the_light_red(
     document = live_status(indexed(tmp_path))
     assert document.loss is None
     assert document.why["loss"] == "loss is NaN at step 2"
-    assert document.streaming_ce == 3.0
     assert (document.health, document.health_lights.loss) == ("critical", "critical")
 
 
@@ -355,3 +355,145 @@ def test_times_that_no_calendar_has_are_null(tmp_path: Path) -> None:
 
 def test_every_public_view_is_in_the_tuple() -> None:
     assert {"VIEWS", *(view.__name__ for view in views.VIEWS)} == set(views.__all__)
+
+
+def test_an_evaluation_at_the_resume_step_does_not_hide_the_nan_there(tmp_path: Path) -> None:
+    losses = [loss(step, NAN if step == 4 else 1.0) for step in range(1, 7)]
+    log(tmp_path, banner(1), *losses, Checkpoint(step=4, time=1.0, path="/x/checkpoint-4"))
+    index = indexed(tmp_path)
+    resumed = log(
+        tmp_path,
+        banner(2, resumed_from="/x/checkpoint-4"),
+        Step(step=4, time=9.0, metrics={"eval/loss": 2.0}),
+        attempt=2,
+    )
+    for later in (b"", encode_line(loss(5, 2.0)) + encode_line(loss(6, 2.0))):
+        with resumed.open("ab") as file:
+            file.write(later)
+        index = indexed(tmp_path)
+        found = series(index, "r", "loss")
+        assert found.step == [1, 2, 3, 4, 5, 6]
+        assert [point.step for point in found.non_finite] == [4]
+        assert series(index, "r", "eval/loss").step == [4]
+    assert found.last == [1.0, 1.0, 1.0, None, 2.0, 2.0]
+    assert found.hidden_points == 2
+    assert [(row.first_step, row.last_step, row.shown_until) for row in found.attempts] == [(1, 6, 5), (5, 6, None)]
+
+
+def test_a_loss_in_one_part_of_an_attempt_tells_where_all_of_it_began(tmp_path: Path) -> None:
+    log(tmp_path, banner(1), *(loss(step) for step in range(9)))
+    log(tmp_path, banner(2), loss(6, 2.0), attempt=2)
+    rows = b"".join(encode_line(Step(step=step, time=1.0, metrics={"x": 1.0})) for step in (3, 9))
+    second_part = tmp_path / "r" / "logs" / "train-000002-20260101T000009.jsonl"
+    second_part.write_bytes(encode_line(banner(2, part=2)) + rows)
+    assert series(indexed(tmp_path), "r", "loss").last == [1.0] * 6 + [2.0]
+
+
+def test_attempts_that_log_no_loss_are_cut_at_their_first_step(tmp_path: Path) -> None:
+    for attempt, steps in ((1, range(10)), (2, range(5, 8))):
+        rows = [Step(step=step, time=1.0, metrics={"accuracy": float(attempt)}) for step in steps]
+        log(tmp_path, banner(attempt), *rows, attempt=attempt)
+    assert series(indexed(tmp_path), "r", "accuracy").last == [1.0] * 5 + [2.0] * 3
+
+
+def test_an_end_without_a_word_is_completed_and_says_so(tmp_path: Path) -> None:
+    log(tmp_path, banner(), loss(1), RunComplete(time=8.0, reason="the process ended without finish()"))
+    (row,) = runs(indexed(tmp_path)).runs
+    assert row.state == "completed"
+    assert row.state_reason.endswith("ended without saying whether it succeeded: the process ended without finish()")
+    log(tmp_path, banner(2), RunComplete(time=9.0, exit_code=3), attempt=2)
+    (row,) = runs(indexed(tmp_path)).runs
+    assert (row.state, row.state_reason) == ("crashed", "Attempt 2 ended with exit code 3")
+
+
+def rejected(key: str, kind: str, step: int | None = 1) -> RejectedValue:
+    return RejectedValue(time=1.0, key=key, value_type=kind, step=step)
+
+
+def test_rejected_values_are_counted_by_whoever_knows_more_and_named(tmp_path: Path) -> None:
+    log(tmp_path, banner(1), loss(1), rejected("note", "str"), RunComplete(time=2.0, exit_code=0, rejected=40))
+    log(tmp_path, banner(2), rejected("note", "str"), rejected("step", "float", None), attempt=2)
+    log(tmp_path, rejected("loss", "Tensor of shape [2]"), RunComplete(time=2.0), writer="rank1", attempt=2)
+    detail = run_detail(indexed(tmp_path), "r")
+    assert detail.journal.rejected_values == 40 + 2 + 1
+    (notice,) = detail.summary.notices
+    said, _, named = notice.partition(": ")
+    assert said == "43 logged values or rows were left out, because they were no numbers"
+    assert named == "'note' (str), 'loss' (Tensor of shape [2]), a whole row, for its step (float)"
+
+
+def test_one_rejected_value_is_said_in_the_singular_and_many_kinds_are_cut(tmp_path: Path) -> None:
+    log(tmp_path, banner(), rejected("note", "str"))
+    assert runs(indexed(tmp_path)).runs[0].notices == [
+        "1 logged value or row was left out, because it was no number: 'note' (str)"
+    ]
+    log(tmp_path, *(rejected(f"k{place}", "str") for place in range(9)))
+    (notice,) = runs(indexed(tmp_path)).runs[0].notices
+    assert notice.startswith("10 logged values or rows")
+    assert notice.endswith(": 'note' (str), 'k0' (str), 'k1' (str), and others")
+
+
+def together(index: Index, *, now: float = 1e6) -> list[str]:
+    """The pairs of attempts that are said to have been written at the same time."""
+    said = [notice for notice in runs(index, now=now).runs[0].notices if "at the same time" in notice]
+    return [notice.partition(" were ")[0] for notice in said]
+
+
+def test_an_attempt_that_writes_on_after_the_next_one_began_is_said(tmp_path: Path) -> None:
+    log(tmp_path, banner(1, time=100.0), loss(1), Heartbeat(time=200.0))
+    log(tmp_path, banner(2, time=200.5), attempt=2)
+    assert together(indexed(tmp_path)) == []
+    log(tmp_path, Heartbeat(time=201.0))
+    (row,) = runs(indexed(tmp_path)).runs
+    assert row.notices == ["Attempts 1 and 2 were written at the same time: two processes trained into this run"]
+
+
+def test_a_resume_after_death_or_completion_is_no_second_process_however_quick(tmp_path: Path) -> None:
+    log(tmp_path, banner(1, time=100.0), Heartbeat(time=200.0))
+    log(tmp_path, banner(2, time=200.5), Heartbeat(time=201.0), RunComplete(time=202.0, exit_code=0), attempt=2)
+    log(tmp_path, banner(3, time=202.0), Heartbeat(time=203.0), attempt=3)
+    assert together(indexed(tmp_path), now=time.time()) == []
+
+
+def test_clocks_of_two_machines_are_believed_to_the_length_of_a_silence_only(tmp_path: Path) -> None:
+    log(tmp_path, banner(1, time=100.0), Heartbeat(time=200.0))
+    log(tmp_path, banner(2, time=190.0, host="gpu2"), attempt=2)
+    assert together(indexed(tmp_path)) == []
+    log(tmp_path, Heartbeat(time=190.0 + CRASHED_AFTER_S + 0.1))
+    assert together(indexed(tmp_path)) == ["Attempts 1 and 2"]
+
+
+def test_two_machines_that_both_write_now_are_said_whatever_their_clocks_say(tmp_path: Path) -> None:
+    older = log(tmp_path, banner(1, time=100.0), Heartbeat(time=200.0))
+    newer = log(tmp_path, banner(2, time=9_000.0, host="gpu2"), Heartbeat(time=9_001.0), attempt=2)
+    now = at(newer, at(older, 1_700_000_000.0))
+    assert together(indexed(tmp_path), now=now) == [], "the older one may have died just before"
+    log(tmp_path, Heartbeat(time=9_001.0 + CRASHED_AFTER_S), attempt=2)
+    at(newer, at(older, now))
+    index = indexed(tmp_path)
+    assert together(index, now=now) == ["Attempts 1 and 2"]
+    assert together(index, now=now + CRASHED_AFTER_S + 0.1) == []
+    log(tmp_path, RunComplete(time=201.0, exit_code=0))
+    at(older, now)
+    assert together(indexed(tmp_path), now=now) == []
+
+
+@pytest.mark.parametrize("moment", [NAN, math.inf, -math.inf])
+def test_times_that_cannot_be_used_accuse_nobody(tmp_path: Path, moment: float) -> None:
+    log(tmp_path, banner(1), Heartbeat(time=moment))
+    log(tmp_path, banner(2, time=moment), loss(1), attempt=2)
+    assert together(indexed(tmp_path)) == []
+
+
+def test_a_run_that_is_a_link_is_said_in_the_list_of_runs(tmp_path: Path) -> None:
+    log(tmp_path / "elsewhere", banner())
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "linked-run").symlink_to(tmp_path / "elsewhere" / "r")
+    found = runs(indexed(tmp_path / "root"))
+    assert (found.runs, found.notices) == ([], ["linked-run is a link, so it is not read"])
+
+
+def test_a_commit_that_became_known_later_takes_the_place_of_the_banners(tmp_path: Path) -> None:
+    updates = [ConfigUpdate(time=1.0, config="{}", git_commit="abc"), ConfigUpdate(time=2.0, config="{}")]
+    log(tmp_path, banner(git_commit="abc-unknown"), *updates)
+    assert run_detail(indexed(tmp_path), "r").git_commit == "abc"

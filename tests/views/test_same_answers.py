@@ -24,6 +24,7 @@ from barograph.records import (
     Heartbeat,
     Pause,
     Record,
+    RejectedValue,
     RunComplete,
     Step,
 )
@@ -94,7 +95,8 @@ RECORDS: st.SearchStrategy[Record] = st.one_of(
     st.builds(Alert, time=VALUES, title=st.text(max_size=5)),
     st.builds(Pause, time=st.floats(0, 9), paused=st.booleans()),
     st.builds(Checkpoint, step=STEPS, time=VALUES, path=st.just("/x/checkpoint-1")),
-    st.just(RunComplete(time=5.0, step=3)),
+    st.builds(RunComplete, time=st.just(5.0), exit_code=st.sampled_from([None, 0, 1]), rejected=st.integers(0, 9)),
+    st.builds(RejectedValue, time=st.just(1.0), key=NAMES, value_type=st.just("str"), step=st.one_of(st.none(), STEPS)),
     st.just(Banner(run="r", attempt=1, writer="train", time=1.0, config='{"a":1}', total_steps=50)),
 )
 LINES = st.one_of(
@@ -148,6 +150,7 @@ def demo_log(root: Path) -> None:
         correct=3, n=4, exact_match=0.75, low=0.3, high=0.95, confidence=0.95, base_rate=0.5,
     )  # fmt: skip
     file_of(root, "r", writer="evaluate").write_bytes(encode_line(match))
+    (root / "linked").symlink_to("/nowhere")
     file_of(root, "other").write_bytes(encode_line(Banner(run="other", attempt=1, writer="train", time=1.0)))
 
 

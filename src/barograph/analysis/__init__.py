@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from barograph.analysis.attempts import AttemptSteps, shown_points, shown_until
+from barograph.analysis.attempts import AttemptSteps, begins_at, shown_points, shown_until
 from barograph.analysis.exact_match import Interval, exact_match, wilson_interval
-from barograph.analysis.finite_losses import FiniteLosses, finite_losses
+from barograph.analysis.finite_losses import FiniteLosses, finite_losses, joined_losses
 from barograph.analysis.moving_average import MovingAverage, moving_average
 from barograph.analysis.run_state import RunState, WriterSigns, run_state
 
@@ -24,8 +24,10 @@ __all__ = [
     "MovingAverage",
     "RunState",
     "WriterSigns",
+    "begins_at",
     "exact_match",
     "finite_losses",
+    "joined_losses",
     "moving_average",
     "run_state",
     "shown_points",

@@ -20,7 +20,9 @@ class WriterSigns(Struct, frozen=True, kw_only=True):
     paused_at: Annotated[Seconds | None, Meta(description="Time of its newest pause line, if that says paused.")] = None
     pause_reason: Annotated[str | None, Meta(description="Why it was paused.")] = None
     ended_at: Annotated[Seconds | None, Meta(description="Time of its completion; None if it has not ended.")] = None
-    exit_code: Annotated[int | None, Meta(description="Exit code of its completion.")] = None
+    exit_code: Annotated[
+        int | None, Meta(description="Exit code of its completion; None if nobody said how it ended.")
+    ] = None
     end_reason: Annotated[str | None, Meta(description="What ended it.")] = None
 
 
@@ -41,8 +43,8 @@ def run_state(signs: WriterSigns | None, *, crashed_after_s: float) -> RunState:
     if signs is None:
         return RunState(state="idle", since=None, reason="No training attempt has been made")
     named = f"Attempt {signs.attempt}"
-    if signs.exit_code is not None:
-        return _ended(signs, named, signs.exit_code)
+    if signs.ended_at is not None:
+        return _ended(signs, named)
     if signs.silent_s > crashed_after_s:
         paused = " while paused" if signs.paused_at is not None else ""
         return RunState(
@@ -58,8 +60,12 @@ def run_state(signs: WriterSigns | None, *, crashed_after_s: float) -> RunState:
     )
 
 
-def _ended(signs: WriterSigns, named: str, exit_code: int) -> RunState:
-    if exit_code == 0:
-        return RunState(state="completed", since=signs.ended_at, reason=f"{named} said that it completed")
+def _ended(signs: WriterSigns, named: str) -> RunState:
     why = f": {signs.end_reason}" if signs.end_reason else ""
-    return RunState(state="crashed", since=signs.ended_at, reason=f"{named} ended with exit code {exit_code}{why}")
+    if signs.exit_code is None:
+        said = f"{named} ended without saying whether it succeeded{why}"
+        return RunState(state="completed", since=signs.ended_at, reason=said)
+    if signs.exit_code == 0:
+        return RunState(state="completed", since=signs.ended_at, reason=f"{named} said that it completed{why}")
+    said = f"{named} ended with exit code {signs.exit_code}{why}"
+    return RunState(state="crashed", since=signs.ended_at, reason=said)

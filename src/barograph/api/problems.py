@@ -12,9 +12,12 @@ from litestar.exceptions import (
     ValidationException,
 )
 
-from barograph.errors import BarographError, UnknownRun, UnknownSeries, UsageError
+from barograph.errors import BarographError, IndexRebuilding, UnknownRun, UnknownSeries, UsageError
 from barograph.records.codec import encode_document
 from barograph.views.documents import Problem
+
+RETRY_AFTER_S = "1"
+"""When to ask again for what is not indexed yet."""
 
 _log = logging.getLogger("barograph.api")
 
@@ -33,8 +36,9 @@ def answer_exception(request: Request[object, object, State], exception: Excepti
     """The answer to anything that a route raised: the one catching boundary of a request."""
     if isinstance(exception, UsageError):
         status = 404 if isinstance(exception, UnknownRun | UnknownSeries) else 400
-        # Not `where`: that is a path of this machine.
-        return problem_response(status, " ".join(f"{part}." for part in (exception.problem, exception.advice) if part))
+        return problem_response(status, _said(exception))
+    if isinstance(exception, IndexRebuilding):
+        return problem_response(503, _said(exception), {"Retry-After": RETRY_AFTER_S})
     if isinstance(exception, NotFoundException):
         return problem_response(404, "There is nothing here. The routes are listed in /api/openapi.json.")
     if isinstance(exception, MethodNotAllowedException):
@@ -50,6 +54,11 @@ def answer_exception(request: Request[object, object, State], exception: Excepti
     # The route's name, not the URL: what a client sends stays out of the log.
     _log.error("a %s request failed", request.method, exc_info=exception)
     return problem_response(500, "The server failed on this request; its log says why.")
+
+
+def _said(exception: BarographError) -> str:
+    """What was wrong and what to do; not `where`: that may be a path of this machine."""
+    return " ".join(f"{part}." for part in (exception.problem, exception.advice) if part)
 
 
 def _what_is_invalid(exception: ValidationException) -> str:

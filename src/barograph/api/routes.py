@@ -132,7 +132,7 @@ def _answers(document: type[msgspec.Struct], *, unknown: str | None = None) -> d
         (414, "The address is too long."),
         (421, "The Host is none of this server's names."),
         (429, "Too many wrong tokens came from this address."),
-        (503, "The documents cannot be read now."),
+        (503, "The documents cannot be read now, or do not have it yet: the index is being built."),
     )
     return {
         200: ResponseSpec(document, description="The document.", generate_examples=False),

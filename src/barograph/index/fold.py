@@ -1,17 +1,21 @@
 """What the lines of one journal file mean for the index: points, events, column headers, and the file's new state."""
 
+import math
 import re
 from collections.abc import Callable
+from itertools import pairwise
 
 import msgspec
 from msgspec.structs import replace
 
+from barograph.analysis.finite_losses import finite_losses, joined_losses
 from barograph.errors import LineError
 from barograph.index.points import NewPoints
 from barograph.index.source import Mark, NewestLoss, SourceState
 from barograph.journal.reader import Batch
 from barograph.journal.wide_rows import metrics_of
 from barograph.records import (
+    Answer,
     Banner,
     Columns,
     ConfigUpdate,
@@ -20,6 +24,7 @@ from barograph.records import (
     LostRecords,
     Pause,
     Record,
+    RejectedValue,
     RunComplete,
     Step,
     codec,
@@ -30,6 +35,9 @@ LOSS = "loss"
 
 EXAMPLES = 5
 """How many refused lines of one file are described."""
+
+REJECTED_EXAMPLES = 3
+"""How many rejected values of one file are named."""
 
 _RANK = re.compile(r"rank(\d+)")
 
@@ -67,11 +75,12 @@ class SourceFold:
         self._prefix = series_prefix(state.writer)
         self._ids: dict[str, int] = {}
         self._steps: list[Step] = []
+        self._losses: list[tuple[int, float]] = []
         self._last_time = state.last_time
 
     def update(self, batch: Batch) -> None:
         """Takes one batch in; what an earlier one left in `points`, `events` and `headers` is forgotten."""
-        self.points, self.events, self.headers, self._steps = NewPoints(), [], {}, []
+        self.points, self.events, self.headers, self._steps, self._losses = NewPoints(), [], {}, [], []
         bad = [(line.offset, line.detail) for line in batch.bad]
         good = unchecked = unknown = 0
         for entry in batch.entries:
@@ -84,7 +93,7 @@ class SourceFold:
                 good += 1
             except LineError as error:
                 bad.append((entry.offset, error.problem))
-        state = _with_steps(self.state, self._steps)
+        state = _with_losses(_with_steps(self.state, self._steps), self._losses)
         room = EXAMPLES - len(state.examples)
         examples = tuple(f"{self._path}, byte {offset}: {detail}"[:500] for offset, detail in sorted(bad)[:room])
         self.state = replace(
@@ -107,6 +116,9 @@ class SourceFold:
         elif isinstance(record, Heartbeat):
             self._last_time = record.time
             self.state = replace(self.state, heartbeat_step=record.step)
+        elif isinstance(record, Answer):
+            # Read, but not kept: there are thousands, and what follows from them has lines of its own.
+            self._last_time = record.time
         else:
             if isinstance(record, ExactMatch):
                 name = f"exact_match/{record.task}/{record.level}/{record.regime}"
@@ -131,6 +143,7 @@ class SourceFold:
             series = [ids[name] for name in names]
         self.points.update(series, step=record.step, values=values)
         self._steps.append(record)
+        self._losses += [(record.step, value) for name, value in zip(names, values, strict=True) if name == LOSS]
         self._last_time = record.time
 
 
@@ -145,6 +158,7 @@ def _with_steps(state: SourceState, steps: list[Step]) -> SourceState:
     if not steps:
         return state
     least, greatest = min(line.step for line in steps), max(line.step for line in steps)
+    least_loss = min((line.step for line in steps if line.loss is not None), default=None)
     first, newest = steps[0], steps[-1]
     loss = next(
         (NewestLoss(step=line.step, value=line.loss) for line in reversed(steps) if line.loss is not None), None
@@ -153,10 +167,27 @@ def _with_steps(state: SourceState, steps: list[Step]) -> SourceState:
         state,
         first_step=least if state.first_step is None else min(least, state.first_step),
         last_step=greatest if state.last_step is None else max(greatest, state.last_step),
+        first_loss=min((step for step in (state.first_loss, least_loss) if step is not None), default=None),
+        ascending=state.ascending and first.step >= (state.last_step or 0) and _ascend(steps),
         first_mark=state.first_mark or Mark(step=first.step, time=first.time),
         newest_mark=Mark(step=newest.step, time=newest.time),
         newest_loss=loss or state.newest_loss,
     )
+
+
+def _ascend(steps: list[Step]) -> bool:
+    return all(before.step <= after.step for before, after in pairwise(steps))
+
+
+def _with_losses(state: SourceState, losses: list[tuple[int, float]]) -> SourceState:
+    """The state after the losses of a batch: the points of the series `loss`, by step and value."""
+    if not losses:
+        return state
+    found = finite_losses((step for step, _ in losses), (loss for _, loss in losses))
+    bad = [step for step, loss in losses if not math.isfinite(loss)]
+    if state.least_non_finite is not None:
+        bad.append(state.least_non_finite)
+    return replace(state, losses=joined_losses([state.losses, found]), least_non_finite=min(bad, default=None))
 
 
 def _with_event(state: SourceState, record: Record) -> SourceState:
@@ -172,4 +203,15 @@ def _with_event(state: SourceState, record: Record) -> SourceState:
         return replace(state, complete=replace(record, summary={}))
     if isinstance(record, LostRecords):
         return replace(state, lost=state.lost + record.count)
+    if isinstance(record, RejectedValue):
+        room = REJECTED_EXAMPLES - len(state.rejected_examples)
+        examples = state.rejected_examples + (_described(record),)[:room]
+        return replace(state, rejected=state.rejected + 1, rejected_examples=examples)
     return state
+
+
+def _described(rejected: RejectedValue) -> str:
+    """What was rejected, in a few words; a row whose step was none has no step to name."""
+    if rejected.key == "step" and rejected.step is None:
+        return f"a whole row, for its step ({rejected.value_type[:100]})"
+    return f"{rejected.key[:100]!r} ({rejected.value_type[:100]})"

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import time
 import zlib
 from pathlib import Path
 
@@ -33,7 +34,8 @@ def follow_file(
     Raises `UnsafePath` or `OSError` if it cannot be read; what was committed until then stays right.
     """
     path = str(file.path.relative_to(root))
-    state = known.state if known else _unread(file, identity)
+    grown_ns = min(identity.changed_ns, time.time_ns())
+    state = known.state if known else _unread(file, identity, grown_ns)
     source = known.id if known else None
     headers = rows.load_headers(connection, source) if source is not None else {}
     fold = SourceFold(
@@ -48,7 +50,8 @@ def follow_file(
                 fold.update(batch)
                 # Only the last batch signs for the file as it was: after a crash before it, the file counts as changed.
                 seen = replace(identity, changed_ns=-1) if more else identity
-                fold.state = replace(fold.state, identity=seen, head=_head(root, file.path, fold.state))
+                head = _head(root, file.path, fold.state)
+                fold.state = replace(fold.state, identity=seen, grown_ns=grown_ns, head=head)
                 if source is None:
                     source = rows.add_source(connection, path, run=run, state=fold.state)
                 else:
@@ -79,8 +82,8 @@ def head_sum(root: Path, path: Path, length: int) -> int:
         os.close(descriptor)
 
 
-def _unread(file: JournalFile, identity: Identity) -> SourceState:
-    return SourceState(writer=file.writer, attempt=file.attempt, begun=file.begun, identity=identity)
+def _unread(file: JournalFile, identity: Identity, grown_ns: int) -> SourceState:
+    return SourceState(writer=file.writer, attempt=file.attempt, begun=file.begun, identity=identity, grown_ns=grown_ns)
 
 
 def _head(root: Path, path: Path, state: SourceState) -> Head:

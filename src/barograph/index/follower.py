@@ -20,9 +20,19 @@ from barograph.index.snapshot import Index
 TAKE_OVER_S = 2.0
 COMPLAIN_S = 60.0
 BUSY_SHARE = 0.1
-"""Most of the time that scans may take: a root of thousands of runs is looked at less often."""
+"""Share of the time that scans without news should take: a root of thousands of runs is looked at less often."""
+LONGEST_PAUSE_S = 1.0
+"""Longest pause for the sake of that share: a live run must not look silent because nobody looks."""
 
 logger = logging.getLogger("barograph")
+
+
+def pause_after(took_s: float, *, every_s: float, news: bool) -> float:
+    """Seconds until the next scan, after one that took `took_s`; `every_s` is the least.
+
+    A scan that found news says nothing of what the next one will take: the first scan of a root reads everything.
+    """
+    return every_s if news else max(every_s, min(LONGEST_PAUSE_S, took_s / BUSY_SHARE))
 
 
 class Follower:
@@ -68,21 +78,24 @@ class Follower:
     def _run(self) -> None:
         pause = 0.0
         while not self._stop.wait(pause):
-            began = time.monotonic()
+            began, news = time.monotonic(), False
             try:
-                self._look()
+                news = self._look()
             except Exception as error:  # noqa: BLE001 - the thread's one boundary: it must outlive a bad disk
                 self._complain(error)
-            pause = max(self._every_s, (time.monotonic() - began) / BUSY_SHARE)
+            pause = pause_after(time.monotonic() - began, every_s=self._every_s, news=news)
         if self._indexer is not None:
             self._indexer.close()
 
-    def _look(self) -> None:
+    def _look(self) -> bool:
+        """Whether there was news."""
         if self._indexer is None and time.monotonic() >= self._next_try:
             self._take_over()
-        news = self._news() if self._indexer is None else self._scan(self._indexer)
-        if self._on_change is not None and (news.changed or news.gone or news.rebuilt):
-            self._on_change(news)
+        found = self._news() if self._indexer is None else self._scan(self._indexer)
+        news = bool(found.changed or found.gone or found.rebuilt)
+        if self._on_change is not None and news:
+            self._on_change(found)
+        return news
 
     def _take_over(self) -> None:
         self._next_try = time.monotonic() + TAKE_OVER_S

@@ -6,7 +6,6 @@ that dies anywhere leaves an index from which the next one goes on. If a file of
 other bytes than before, or vanished, the run is forgotten and read again; so is everything if the index is damaged.
 """
 
-import os
 import shutil
 import sqlite3
 from pathlib import Path
@@ -24,10 +23,11 @@ from barograph.index.place import REBUILD, Place, writable_place
 from barograph.index.rows import Stored
 from barograph.index.schema import IndexDamaged, is_damage
 from barograph.index.source import identity
-from barograph.journal.layout import LOGS, JournalFile, journal_files, run_directories
+from barograph.index.unread import irregular_files, linked_runs, unreadable
+from barograph.journal.layout import JournalFile, journal_files, run_directories
 
 NOTICES = 20
-"""Most notices about the files of one run."""
+"""Most notices about the files of one run, or about the root."""
 
 
 class ScanResult(Struct, frozen=True, kw_only=True):
@@ -64,6 +64,7 @@ class Indexer:
         self._replaced = opened.replaced
         self._inode = inode(self.place.database)
         self._runs = self._load()
+        self._notices = rows.load_notices(self._connection, rows.ROOT)
 
     def scan(self) -> ScanResult:
         """Brings the index up to date with the journals; a damaged or deleted one is built again within this call.
@@ -80,6 +81,7 @@ class Indexer:
         except (sqlite3.DatabaseError, IndexDamaged) as error:
             if isinstance(error, sqlite3.Error) and not is_damage(error):
                 self._runs = self._load()
+                self._notices = rows.load_notices(self._connection, rows.ROOT)
                 raise
             self._rebuild(str(error))
             result = self._scan()
@@ -115,7 +117,7 @@ class Indexer:
         self._connection = create_anew(self.place.database)
         self._inode = inode(self.place.database)
         self._replaced = reason
-        self._runs = {}
+        self._runs, self._notices = {}, frozenset()
         (self.place.folder / REBUILD).unlink(missing_ok=True)
 
     def _scan(self) -> ScanResult:
@@ -131,6 +133,7 @@ class Indexer:
             with transaction(self._connection):
                 rows.forget_run(self._connection, self._runs[name].id)
             del self._runs[name]
+        self._store_root_notices(frozenset(sorted(linked_runs(self.place.root))[:NOTICES]))
         if not rows.is_complete(self._connection):
             with transaction(self._connection):
                 rows.set_complete(self._connection)
@@ -145,7 +148,7 @@ class Indexer:
                 number = rows.add_run(self._connection, folder.name)
             self._runs[folder.name] = _Run(self._connection, number)
         run = self._runs[folder.name]
-        notices = _irregular_files(folder, {file.path.name for file in files.values()})
+        notices = irregular_files(folder, {file.path.name for file in files.values()})
         if any(not self._is_still_there(path, one, files) for path, one in run.sources.items()):
             self._forget(run)
             changed = True
@@ -155,7 +158,7 @@ class Indexer:
             except FileNotFoundError:
                 continue  # deleted since it was listed; the next scan does not list it
             except (OSError, UnsafePath) as error:
-                notices.add(_unreadable(path, error))
+                notices.add(unreadable(path, error))
                 run.sources = rows.load_sources(self._connection, run.id)
         changed |= self._store_notices(run, frozenset(sorted(notices)[:NOTICES]))
         return changed
@@ -194,34 +197,17 @@ class Indexer:
         run.notices = notices
         return True
 
+    def _store_root_notices(self, notices: frozenset[str]) -> None:
+        if notices != self._notices:
+            with transaction(self._connection):
+                rows.store_notices(self._connection, rows.ROOT, notices)
+            self._notices = notices
+
     def _forget(self, run: _Run) -> None:
         with transaction(self._connection):
             rows.forget_sources(self._connection, run.id)
             rows.touch_run(self._connection, run.id)
         run.sources = {}
-
-
-def _irregular_files(folder: Path, known: set[str]) -> set[str]:
-    """A sentence for each `*.jsonl` in the logs that is not read."""
-    notices = set()
-    try:
-        with os.scandir(folder / LOGS) as entries:
-            for entry in entries:
-                if entry.name.endswith(".jsonl") and entry.name not in known:
-                    what = (
-                        "is not named like a journal file (writer-NNNNNN-YYYYMMDDTHHMMSS.jsonl)"
-                        if entry.is_file(follow_symlinks=False)
-                        else "is no regular file"
-                    )
-                    notices.add(f"{LOGS}/{_shown(entry.name)} {what}, so it is not read")
-    except OSError as error:
-        notices.add(f"{LOGS} cannot be listed: {error.strerror}")
-    return notices
-
-
-def _unreadable(path: str, error: OSError | UnsafePath) -> str:
-    what = error.strerror if isinstance(error, OSError) else error.problem
-    return f"{path} cannot be read: {what}"
 
 
 def _is_text(name: str) -> bool:
@@ -230,8 +216,3 @@ def _is_text(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _shown(name: str) -> str:
-    """A file name as text; bytes that are no UTF-8 become question marks."""
-    return os.fsencode(name).decode("utf-8", "replace")

@@ -1,5 +1,6 @@
 """Questions to a snapshot of the index. Runs and series are named; rows and ids stay in here."""
 
+import time
 from collections.abc import Sequence
 from typing import Annotated, TypeVar
 
@@ -7,11 +8,11 @@ import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from barograph.errors import LineError, UnknownRun, UnknownSeries
+from barograph.errors import IndexRebuilding, LineError, UnknownRun, UnknownSeries
 from barograph.index import points, rows
 from barograph.index.schema import IndexDamaged, check_row
 from barograph.index.snapshot import Snapshot
-from barograph.index.source import SourceState, decode_state
+from barograph.index.source import SourceState, decode_state, identity
 from barograph.records import Record, codec
 from barograph.records.quantities import Attempt
 
@@ -24,6 +25,12 @@ class Source(Struct, frozen=True, kw_only=True):
     path: Annotated[str, Meta(description="Path below the root.")]
     id: Annotated[int, Meta(description="Row; means nothing outside its snapshot.")]
     state: Annotated[SourceState, Meta(description="What its lines added up to.")]
+    grown_ns: Annotated[
+        int, Meta(description="When it last grew, nanoseconds since 1970: by the file, if it is there.")
+    ]
+    behind: Annotated[
+        bool, Meta(description="Whether there may be more than was read: it changed, or the index is not complete.")
+    ]
 
 
 class AttemptPoints(Struct, frozen=True, kw_only=True):
@@ -45,9 +52,9 @@ def revisions(snapshot: Snapshot) -> dict[str, int]:
 
 
 def sources(snapshot: Snapshot, run: str) -> list[Source]:
-    """The journal files of a run, oldest attempt first. Raises `UnknownRun`."""
+    """The journal files of a run, oldest attempt first. Raises `UnknownRun` or `IndexRebuilding`."""
     stored = rows.load_sources(snapshot.connection, _run_id(snapshot, run))
-    found = [Source(path=path, id=one.id, state=one.state) for path, one in stored.items()]
+    found = [_source(snapshot, path, one.id, one.state) for path, one in stored.items()]
     return sorted(found, key=_by_age)
 
 
@@ -57,13 +64,18 @@ def sources_by_run(snapshot: Snapshot) -> dict[str, list[Source]]:
     found: dict[str, list[Source]] = {name: [] for name in names.values()}
     for number, run, path, state, said in snapshot.connection.execute("SELECT * FROM source"):
         check_row(number, run, path, state, said=said)
-        found[names[run]].append(Source(path=path, id=number, state=decode_state(state)))
+        found[names[run]].append(_source(snapshot, path, number, decode_state(state)))
     return {name: sorted(found[name], key=_by_age) for name in sorted(found)}
 
 
 def notices(snapshot: Snapshot, run: str) -> list[str]:
     """What is to be said of the files of a run. Raises `UnknownRun`."""
     return sorted(rows.load_notices(snapshot.connection, _run_id(snapshot, run)))
+
+
+def root_notices(snapshot: Snapshot) -> list[str]:
+    """What is to be said of the root itself: what lies in it and is not read."""
+    return sorted(rows.load_notices(snapshot.connection, rows.ROOT))
 
 
 def series_names(snapshot: Snapshot, run: str) -> list[str]:
@@ -73,11 +85,13 @@ def series_names(snapshot: Snapshot, run: str) -> list[str]:
 
 
 def series_points(snapshot: Snapshot, run: str, name: str) -> AttemptPoints:
-    """Every point of a series. Raises `UnknownRun` or `UnknownSeries`."""
+    """Every point of a series. Raises `UnknownRun`, `UnknownSeries` or `IndexRebuilding`."""
     series = _series_id(snapshot, run, name)
     if series is None:
+        _wait_for_the_rest(snapshot, f"series {name[:200]!r} of run {run!r}")
         raise UnknownSeries(
-            f"no series {name[:200]!r}", where=f"run {run!r}", advice="The run's document lists the series that it has"
+            f"Run {run!r} has no series {name[:200]!r}",
+            advice="It has not been logged yet, or under another name: the page of the run lists those that there are",
         )
     steps, values, attempts = [], [], []
     for source in sources(snapshot, run):
@@ -121,6 +135,23 @@ def events(
     return found
 
 
+def _source(snapshot: Snapshot, path: str, number: int, state: SourceState) -> Source:
+    """A journal file as it is stored, and as it is: it may have grown while the indexer was busy elsewhere."""
+    try:
+        seen = identity((snapshot.root / path).lstat())
+    except OSError:
+        return Source(path=path, id=number, state=state, grown_ns=state.grown_ns, behind=not snapshot.ready)
+    changed = seen != state.identity
+    grown_ns = min(seen.changed_ns, time.time_ns()) if changed else state.grown_ns
+    return Source(path=path, id=number, state=state, grown_ns=grown_ns, behind=changed or not snapshot.ready)
+
+
+def _wait_for_the_rest(snapshot: Snapshot, what: str) -> None:
+    """Raises `IndexRebuilding` while it cannot be known that there is no such thing."""
+    if not snapshot.ready and snapshot.root.is_dir():
+        raise IndexRebuilding(f"The index is being built, and {what} is not in it yet", advice="Ask again in a moment")
+
+
 def _by_age(source: Source) -> tuple[Attempt, str, str]:
     return source.state.attempt, source.state.begun, source.path
 
@@ -138,7 +169,12 @@ def _decoded(line: bytes, kind: type[Kind]) -> Kind:
 def _run_id(snapshot: Snapshot, run: str) -> int:
     row = snapshot.connection.execute("SELECT id FROM run WHERE name = ?", (run,)).fetchone()
     if row is None:
-        raise UnknownRun(f"no run {run[:200]!r}", where=f"root {snapshot.root.name!r}", advice="List the runs first")
+        _wait_for_the_rest(snapshot, f"run {run[:200]!r}")
+        raise UnknownRun(
+            f"There is no run {run[:200]!r}",
+            where=f"root {snapshot.root.name!r}",
+            advice="It was deleted or renamed, or its name is misspelled: the list of runs has those that there are",
+        )
     return int(row[0])
 
 

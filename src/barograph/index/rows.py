@@ -10,6 +10,9 @@ from barograph.index.points import delete_points
 from barograph.index.schema import row_sum
 from barograph.index.source import SourceState, decode_state, encode_state
 
+ROOT = 0
+"""Stands for a run where notices are those of the root itself; the ids of runs begin at 1."""
+
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
     """A source as the database has it."""
@@ -32,7 +35,7 @@ def load_sources(connection: sqlite3.Connection, run: int) -> dict[str, Stored]:
 
 
 def load_notices(connection: sqlite3.Connection, run: int) -> frozenset[str]:
-    """The notices of a run."""
+    """The notices of a run, or of the root: `ROOT`."""
     return frozenset(text for (text,) in connection.execute("SELECT text FROM notice WHERE run = ?", (run,)))
 
 
@@ -123,7 +126,7 @@ def add_headers(connection: sqlite3.Connection, source: int, headers: dict[str, 
 
 
 def store_notices(connection: sqlite3.Connection, run: int, notices: frozenset[str]) -> None:
-    """Replaces the notices of a run."""
+    """Replaces the notices of a run, or of the root: `ROOT`."""
     connection.execute("DELETE FROM notice WHERE run = ?", (run,))
     connection.executemany(
         "INSERT INTO notice VALUES (?, ?, ?)", ((run, text, row_sum(run, text)) for text in sorted(notices))

@@ -12,7 +12,7 @@ truth, so an index that fails any check is thrown away and built again.
     pending  points as they came: one row per scan, all series of a source mixed
     block    points of one series of one source, in the order of the file
     event    every other line worth keeping, as canonical JSON
-    notice   what a reader of a run should know
+    notice   what a reader of a run should know, or of the root itself (run 0, which no run has)
 """
 
 import sqlite3
@@ -27,7 +27,7 @@ from barograph.records import FORMAT, KINDS
 APPLICATION = 0x6261726F
 """SQLite's `application_id`: the letters `baro`."""
 
-FOLD = 1
+FOLD = 3
 """To be raised whenever the tables, `SourceState`, or what is made of a line changes."""
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from barograph.analysis.finite_losses import NO_LOSSES, FiniteLosses
 from barograph.index.schema import IndexDamaged
 from barograph.journal.reader import Position
 from barograph.records import Banner, Pause, RunComplete
@@ -22,7 +23,7 @@ class Identity(Struct, frozen=True, kw_only=True):
     size: int
     """Bytes."""
     changed_ns: int
-    """When it last grew, by this machine's clock, in nanoseconds since 1970."""
+    """Its modification time, in nanoseconds since 1970; -1 where it was not read to its end: no file has that."""
 
 
 class Head(Struct, frozen=True, kw_only=True):
@@ -59,6 +60,9 @@ class SourceState(Struct, frozen=True, kw_only=True):
     attempt: Annotated[Attempt, Meta(description="Which start of the run.")]
     begun: Annotated[str, Meta(description="UTC time of its creation, as its name says.")]
     identity: Annotated[Identity, Meta(description="The file when it was last read.")]
+    grown_ns: Annotated[
+        int, Meta(description="When it last grew, nanoseconds since 1970; a time to come is that of the scan.")
+    ]
     head: Annotated[Head, Meta(description="Its first bytes.")] = Head(length=0, sum=0)
     position: Annotated[Position, Meta(description="Where to go on reading.")] = Position()
     torn: Annotated[Count, Meta(description="Bytes of an unfinished last line.")] = 0
@@ -67,6 +71,8 @@ class SourceState(Struct, frozen=True, kw_only=True):
     unchecked: Annotated[Count, Meta(description="Lines without a checksum.")] = 0
     unknown: Annotated[Count, Meta(description="Lines of unknown kinds.")] = 0
     lost: Annotated[Count, Meta(description="Records that the writer had to drop.")] = 0
+    rejected: Annotated[Count, Meta(description="Kinds of values that were no numbers: lines that say so.")] = 0
+    rejected_examples: Annotated[tuple[str, ...], Meta(description="The first of them, by key and type.")] = ()
     examples: Annotated[tuple[str, ...], Meta(description="Where the first refused lines are, and why.")] = ()
     banner: Annotated[Banner | None, Meta(description="Its banner, without the bulky config and versions.")] = None
     pause: Annotated[Pause | None, Meta(description="Its newest pause line.")] = None
@@ -75,6 +81,12 @@ class SourceState(Struct, frozen=True, kw_only=True):
     newest_loss: Annotated[NewestLoss | None, Meta(description="Its newest loss.")] = None
     first_step: Annotated[Step | None, Meta(description="Least step of its step lines.")] = None
     last_step: Annotated[Step | None, Meta(description="Greatest step of its step lines.")] = None
+    first_loss: Annotated[Step | None, Meta(description="Least step of its step lines with a loss.")] = None
+    losses: Annotated[FiniteLosses, Meta(description="How many losses it has, and how many are no numbers.")] = (
+        NO_LOSSES
+    )
+    least_non_finite: Annotated[Step | None, Meta(description="Least step of a loss that is no number.")] = None
+    ascending: Annotated[bool, Meta(description="Whether no step line has a lower step than one before it.")] = True
     first_mark: Annotated[Mark | None, Meta(description="Its first step line.")] = None
     newest_mark: Annotated[Mark | None, Meta(description="Its newest step line.")] = None
     heartbeat_step: Annotated[Step | None, Meta(description="Step that its newest heartbeat names.")] = None

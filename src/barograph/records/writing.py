@@ -83,15 +83,22 @@ class ConfigUpdate(Struct, frozen=True, kw_only=True, tag_field="type", tag="con
     time: Annotated[Seconds, Meta(description="When they were added.")]
     config: Annotated[str, Meta(description="The added settings, as JSON text.")]
     total_steps: Annotated[Step | None, Meta(description="Steps that this attempt plans to reach.")] = None
+    git_commit: Annotated[
+        str | None, Meta(description="The banner's `git_commit`, known better: git answered after it was written.")
+    ] = None
 
 
 class RunComplete(Struct, frozen=True, kw_only=True, tag_field="type", tag="run_complete", omit_defaults=True):
     """The writer ended in an orderly way; without this line a silent writer has crashed."""
 
     time: Annotated[Seconds, Meta(description="When it ended.")]
-    exit_code: Annotated[int, Meta(description="0 if training ended well; anything else counts as crashed.")] = 0
+    exit_code: Annotated[
+        int | None,
+        Meta(description="0 if training ended well, null if nobody said how it ended; anything else is a crash."),
+    ] = None
     step: Annotated[Step | None, Meta(description="Newest step logged.")] = None
-    reason: Annotated[str | None, Meta(description="What ended it, for a non-zero exit code.")] = None
+    reason: Annotated[str | None, Meta(description="What ended it, unless it simply ended well.")] = None
+    rejected: Annotated[Count, Meta(description="Values and rows of this attempt left out because they were none.")] = 0
     summary: Annotated[dict[str, float], Meta(description="Single values of the whole attempt.")] = field(
         default_factory=dict
     )

@@ -17,6 +17,7 @@ class Buckets(Struct, frozen=True, kw_only=True):
     mean: Annotated[NDArray[np.float64], Meta(description="[buckets], mean of the finite values.")]
     last: Annotated[NDArray[np.float64], Meta(description="[buckets], last finite value.")]
     count: Annotated[NDArray[np.int64], Meta(description="[buckets], points, non-finite ones included.")]
+    non_finite: Annotated[NDArray[np.int64], Meta(description="[buckets], points that are NaN or infinite.")]
     end: Annotated[NDArray[np.int64], Meta(description="[buckets], place of the last point among the points.")]
 
 
@@ -28,7 +29,15 @@ def bucketed(steps: NDArray[np.int64], values: NDArray[np.float64], *, buckets: 
     if len(steps) == 0:
         none, nothing = np.empty(0, dtype=np.int64), np.empty(0)
         return Buckets(
-            first=none, step=none, minimum=nothing, maximum=nothing, mean=nothing, last=nothing, count=none, end=none
+            first=none,
+            step=none,
+            minimum=nothing,
+            maximum=nothing,
+            mean=nothing,
+            last=nothing,
+            count=none,
+            non_finite=none,
+            end=none,
         )
     span = int(steps[-1]) - int(steps[0]) + 1
     bucket = (steps - steps[0]) // -(-span // buckets)
@@ -53,5 +62,6 @@ def bucketed(steps: NDArray[np.int64], values: NDArray[np.float64], *, buckets: 
         mean=mean,
         last=last,
         count=count,
+        non_finite=count - finite_count,
         end=end,
     )

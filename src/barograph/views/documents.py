@@ -67,7 +67,13 @@ class InferenceHost(Struct, frozen=True, kw_only=True):
 class HealthLights(Struct, frozen=True, kw_only=True):
     """One light per area."""
 
-    loss: Annotated[Light, Meta(description="Is the newest loss finite.")]
+    loss: Annotated[
+        Light,
+        Meta(
+            description="Are the losses finite: critical where the newest attempt has more NaN or infinite ones than"
+            " the policy allows, warning where it has some that are allowed or an older attempt still shows one."
+        ),
+    ]
     throughput: Annotated[Light, Meta(description="Is the run as fast as it was.")]
     gpu: Annotated[Light, Meta(description="Are the GPUs within their limits.")]
 
@@ -97,7 +103,9 @@ class LiveStatus(Struct, frozen=True, kw_only=True):
     epoch: Annotated[float | None, Meta(description="Passes over the training set.")]
     attempt: Annotated[Attempt | None, Meta(description="Newest attempt.")]
     loss: Annotated[float | None, Meta(description="Newest training loss, nats.")]
-    streaming_ce: Annotated[float | None, Meta(description="Bias-corrected moving average of the loss, nats.")]
+    streaming_ce: Annotated[
+        float | None, Meta(description="Bias-corrected moving average of the shown losses, nats; the past weighs 0.9.")
+    ]
     loss_trend: Annotated[Trend | None, Meta(description="Direction of the loss.")]
     loss_variance: Annotated[float | None, Meta(description="Variance of recent losses.")]
     learning_rate: Annotated[float | None, Meta(description="Learning rate of the first parameter group.")]
@@ -119,11 +127,13 @@ class LiveStatus(Struct, frozen=True, kw_only=True):
     eta_overall_s: Annotated[float | None, Meta(description="Seconds until all is done.")]
     training_host: Annotated[TrainingHost, Meta(description="The machine that trains.")]
     inference_host: Annotated[InferenceHost, Meta(description="The machine that evaluates.")]
-    health: Annotated[Health | None, Meta(description="The worst of the lights that are known.")]
+    health: Annotated[
+        Health | None, Meta(description="The worst of the lights that are known; critical if it crashed.")
+    ]
     health_lights: Annotated[HealthLights, Meta(description="One light per area.")]
     active_alerts: Annotated[list[ActiveAlert], Meta(description="Alerts that fire now.")]
     timestamp: Annotated[str, Meta(description="When this document was made.")]
-    why: Annotated[dict[str, str], Meta(description="Field name to the reason why it is null.")]
+    why: Annotated[dict[str, str], Meta(description="Field name to the reason why it is null or unknown.")]
 
 
 class RunRow(Struct, frozen=True, kw_only=True):
@@ -151,6 +161,7 @@ class Runs(Struct, frozen=True, kw_only=True):
 
     runs: Annotated[list[RunRow], Meta(description="The runs.")]
     root: Annotated[str, Meta(description="Name of the root folder.")]
+    notices: Annotated[list[str], Meta(description="What lies in the root and is not read, a sentence each.")]
     index: Annotated[IndexState, Meta(description="Whether the index is complete.")]
     timestamp: Annotated[str, Meta(description="When this document was made.")]
 
@@ -178,7 +189,9 @@ class AttemptRow(Struct, frozen=True, kw_only=True):
 
     attempt: Annotated[Attempt, Meta(description="Its number.")]
     started: Annotated[str | None, Meta(description="Its banner's time.")]
-    first_step: Annotated[Step | None, Meta(description="First step that it logged.")]
+    first_step: Annotated[
+        Step | None, Meta(description="First step with a loss; without any loss, its first, once it logged a second.")
+    ]
     last_step: Annotated[Step | None, Meta(description="Greatest step that it logged.")]
     shown_until: Annotated[
         Step | None, Meta(description="Steps from here on are hidden: a newer attempt reached them.")
@@ -197,6 +210,9 @@ class JournalHealth(Struct, frozen=True, kw_only=True):
     unknown_lines: Annotated[Count, Meta(description="Lines of kinds that this version does not know.")]
     torn_files: Annotated[Count, Meta(description="Files whose last line is not finished.")]
     lost_records: Annotated[Count, Meta(description="Records that the writer had to drop.")]
+    rejected_values: Annotated[
+        Count, Meta(description="Values and rows left out because they were no numbers: at least so many.")
+    ]
     examples: Annotated[list[str], Meta(description="Where the first refused lines are, and why.")]
 
 
@@ -232,7 +248,8 @@ class Series(Struct, frozen=True, kw_only=True):
     """One series in at most `buckets` buckets of equal width in steps: the document of `GET /api/series`.
 
     The lists have one entry per non-empty bucket. `minimum`, `maximum`, `mean` and `last` are over the finite points
-    of a bucket; they are null where it has none. No bucket hides a spike, and every non-finite point is listed.
+    of a bucket; they and `smoothed` are null where it has none. No bucket hides a spike, and `non_finite_in_bucket`
+    counts every non-finite point; the first 1,000 in the window are listed as well.
     """
 
     run: Annotated[str, Meta(description="Run id.")]
@@ -244,13 +261,14 @@ class Series(Struct, frozen=True, kw_only=True):
     mean: Annotated[list[float | None], Meta(description="Mean of the finite values.")]
     last: Annotated[list[float | None], Meta(description="Last finite value.")]
     smoothed: Annotated[
-        list[float | None], Meta(description="Moving average at `step`, made from all points before bucketing.")
+        list[float | None], Meta(description="Moving average at the last finite point, made from all points up to it.")
     ]
     count: Annotated[list[Count], Meta(description="Points in the bucket, non-finite ones included.")]
+    non_finite_in_bucket: Annotated[list[Count], Meta(description="Points in the bucket that are NaN or infinite.")]
     non_finite: Annotated[
-        list[NonFinitePoint], Meta(description="Every non-finite point in the window, at most 1,000.")
+        list[NonFinitePoint], Meta(description="The non-finite points in the window, at most the first 1,000.")
     ]
-    non_finite_count: Annotated[Count, Meta(description="How many there are.")]
+    non_finite_count: Annotated[Count, Meta(description="How many there are in the window, listed or not.")]
     points: Annotated[Count, Meta(description="Points in the window.")]
     hidden_points: Annotated[Count, Meta(description="Points of older attempts that a newer attempt supersedes.")]
     smoothing: Annotated[float, Meta(description="Weight of the past in the moving average, 0 to 0.999.")]

@@ -32,9 +32,10 @@ def training_host(newest: NewestAttempt | None, state: RunState, *, now: float) 
 
 def inference_host(sources: Sequence[Source], *, now: float, crashed_after_s: float) -> InferenceHost:
     """The machine of the newest evaluation; `online` while it is heard and has not ended."""
-    evaluations = [source.state for source in sources if source.state.writer == EVALUATE]
-    newest = max(evaluations, key=lambda state: state.identity.changed_ns, default=None)
-    age_s = None if newest is None else max(0.0, now - newest.identity.changed_ns / 1e9)
+    evaluations = [source for source in sources if source.state.writer == EVALUATE]
+    last = max(evaluations, key=lambda source: source.grown_ns, default=None)
+    age_s = None if last is None else max(0.0, now - last.grown_ns / 1e9)
+    newest = last.state if last else None
     return InferenceHost(
         name=newest.banner.host if newest and newest.banner else None,
         online=None if newest is None or age_s is None else newest.complete is None and age_s <= crashed_after_s,

@@ -1,7 +1,13 @@
 """The document of `GET /api/status/live`: what a run does now.
 
 Every field is there; one that was not observed is null, and `why` says why. A number is never carried over from an
-older attempt: after a resume the document waits for the new attempt's first values.
+older attempt: after a resume the document waits for the new attempt's first values. The moving average then goes on as
+the chart draws it, over what is shown of all attempts.
+
+The light of the losses is a verdict of the policy's `[loss_finite]` over the newest attempt: FAIL is critical, WARN is
+a warning, SKIP is unknown. A loss that is no number also warns if an older attempt left it in the curve that is shown;
+one that a newer attempt has gone over again does not. So a finite last loss heals nothing, and a resume from before the
+first NaN does.
 """
 
 import math
@@ -10,30 +16,43 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from barograph.analysis.finite_losses import joined_losses
 from barograph.analysis.moving_average import moving_average
 from barograph.analysis.run_state import RunState
 from barograph.index import Index, Snapshot, query
+from barograph.index.fold import LOSS, series_prefix
+from barograph.index.points import Points
 from barograph.index.query import Source
 from barograph.journal.layout import TRAIN
-from barograph.policy import Policy, load
+from barograph.policy import Policy, load, loss_finite
 from barograph.records import Checkpoint, Pause
-from barograph.views.documents import ActiveAlert, HealthLights, LiveStatus
+from barograph.records.quantities import VerdictWord
+from barograph.views.documents import ActiveAlert, Health, HealthLights, Light, LiveStatus
 from barograph.views.hosts import host_reasons, inference_host, training_host
 from barograph.views.run_detail import alert_rows, checkpoint_name
-from barograph.views.summary import NewestAttempt, last_moved, newest_attempt, state_of
+from barograph.views.series import shown
+from barograph.views.summary import NewestAttempt, hidden_from, last_moved, newest_attempt, state_of
 from barograph.views.times import document_time, iso
 
 PAST = 0.9
 """Weight of the past in `streaming_ce`: a half-life of 6.6 logged losses. No seed names one."""
 
-RECENT = 400
-"""Losses that `streaming_ce` looks back over: older ones weigh less than the last digit of a float64."""
+RECENT = 2_000
+"""Losses that `streaming_ce` looks back over: older ones weigh less than 1e-91, so even a huge one does not count."""
 
 ALERTS, TITLE_LENGTH, TEXT_LENGTH = 16, 200, 500
 """Alerts, and characters of each, that fit a document which is polled every second and stays below 50 KB."""
 
 _LOGGED = ("learning_rate", "epoch", "token_entropy", "tokens_per_sec", "mfu")
 """Fields that are the newest value of the series `train/<field>`, or else `<field>`."""
+
+_LIGHTS: dict[VerdictWord, Light] = {
+    "PASS": "ok",
+    "WARN": "warning",
+    "FAIL": "critical",
+    "SKIP": "unknown",
+    "ERROR": "unknown",
+}
 
 _NO_THROUGHPUT = "the throughput over time is not recorded"
 _NO_QUEUE = "the run is not fed by a training queue"
@@ -53,6 +72,8 @@ _NOT_RECORDED = {
     "dataset_id": _NO_QUEUE,
     "eta_current_file_s": _NO_QUEUE,
     "health": "no health light is known",
+    "health_lights.throughput": _NO_THROUGHPUT,
+    "health_lights.gpu": "the hardware is not recorded",
 }
 
 
@@ -61,7 +82,9 @@ class Watched:
 
     def __init__(self, default_reason: str) -> None:
         self.values: dict[str, object] = {}
-        self.reasons: dict[str, str] = dict.fromkeys(LiveStatus.__struct_fields__, default_reason) | _NOT_RECORDED
+        self.lights = HealthLights(loss="unknown", throughput="unknown", gpu="unknown")
+        fields = (*LiveStatus.__struct_fields__, "health_lights.loss")
+        self.reasons: dict[str, str] = dict.fromkeys(fields, default_reason) | _NOT_RECORDED
 
     def update(self, field: str, value: object, reason: str | None = None) -> None:
         """Notes a value, or why there is none (a reason that is not given stays the default one)."""
@@ -75,7 +98,8 @@ def live_status(
 ) -> LiveStatus:
     """What `run` does now; by default the run that moved last. Raises `UnknownRun`."""
     now = time.time() if now is None else now
-    crashed_after_s = (policy or load()).run_state.crashed_after_s
+    policy = policy or load()
+    crashed_after_s = policy.run_state.crashed_after_s
     with index.snapshot() as snapshot:
         run = _run_that_moved_last(snapshot) if run is None else run
         sources = [] if run is None else query.sources(snapshot, run)
@@ -90,22 +114,27 @@ def live_status(
         alerts: list[ActiveAlert] = []
         if run is not None and newest is not None:
             _watch_attempt(watched, newest, state, now=now)
-            _watch_series(watched, snapshot, run, newest)
+            _watch_losses(watched, sources, newest, policy=policy, now=now)
+            _watch_series(watched, snapshot, run, newest, sources)
             latest = [source for source in sources if source.state.attempt == newest.attempt]
             _watch_eta(watched, newest, state, paused_s=_paused_s(snapshot, run, latest))
             alerts = [_cut(alert) for alert in alert_rows(snapshot, run, latest, limit=ALERTS)]
     training = training_host(newest, state, now=now)
     inference = inference_host(sources, now=now, crashed_after_s=crashed_after_s)
+    watched.update("health", _health(watched.lights, state))
     document = replace(
         _blank(now),
         run=run,
         status=state.state,
         training_host=training,
         inference_host=inference,
+        health_lights=watched.lights,
         active_alerts=alerts,
         **watched.values,
     )
-    why = {field: watched.reasons[field] for field in document.__struct_fields__ if getattr(document, field) is None}
+    unknown = [field for field in document.__struct_fields__ if getattr(document, field) is None]
+    unknown += [f"health_lights.{area}" for area, light in _by_area(watched.lights).items() if light == "unknown"]
+    why = {field: watched.reasons[field] for field in unknown}
     return replace(document, why=why | host_reasons(training, inference, no_attempt=nothing))
 
 
@@ -125,21 +154,56 @@ def _watch_attempt(watched: Watched, newest: NewestAttempt, state: RunState, *, 
         return
     finite = math.isfinite(loss.value)
     watched.update("loss", loss.value if finite else None, f"loss is {_spelled(loss.value)} at step {loss.step}")
-    lights = HealthLights(loss="ok" if finite else "critical", throughput="unknown", gpu="unknown")
-    watched.update("health_lights", lights)
-    watched.update("health", "healthy" if finite else "critical")
 
 
-def _watch_series(watched: Watched, snapshot: Snapshot, run: str, newest: NewestAttempt) -> None:
-    """What the newest attempt's series say."""
-    losses = query.newest_points(snapshot, run, "loss", attempt=newest.attempt, count=RECENT)
-    average = moving_average(losses.values, past=PAST)[-1:]
-    known = len(average) == 1 and math.isfinite(average[0])
-    watched.update(
-        "streaming_ce",
-        float(average[0]) if known else None,
-        f"attempt {newest.attempt} has logged no {'finite ' if len(average) else ''}loss yet",
+def _watch_losses(
+    watched: Watched, sources: Sequence[Source], newest: NewestAttempt, *, policy: Policy, now: float
+) -> None:
+    """The light of the losses, from the counts that the index keeps."""
+    verdict = loss_finite(joined_losses(part.losses for part in newest.parts), policy=policy, now=now)
+    light = _LIGHTS[verdict.verdict]
+    if light != "critical" and _older_attempts_show_non_finite(sources, newest):
+        light = "warning"
+    watched.lights = replace(watched.lights, loss=light)
+    watched.reasons["health_lights.loss"] = verdict.message
+
+
+def _older_attempts_show_non_finite(sources: Sequence[Source], newest: NewestAttempt) -> bool:
+    """Whether the shown curve has a loss that is no number before the newest attempt's part of it."""
+    limits = hidden_from(sources)
+    training = [source.state for source in sources if source.state.writer == TRAIN]
+    return any(
+        state.least_non_finite is not None and state.least_non_finite < limits.get(state.attempt, math.inf)
+        for state in training
+        if state.attempt < newest.attempt
     )
+
+
+def _by_area(lights: HealthLights) -> dict[str, Light]:
+    return {"loss": lights.loss, "throughput": lights.throughput, "gpu": lights.gpu}
+
+
+def _health(lights: HealthLights, state: RunState) -> Health | None:
+    """The worst light that is known; a crash is worse than any light."""
+    known = set(_by_area(lights).values())
+    if state.state == "crashed" or "critical" in known:
+        return "critical"
+    if "warning" in known:
+        return "warning"
+    return "healthy" if "ok" in known else None
+
+
+def _watch_series(
+    watched: Watched, snapshot: Snapshot, run: str, newest: NewestAttempt, sources: Sequence[Source]
+) -> None:
+    """What the newest attempt's series say, and the average of the losses that are shown."""
+    if newest.loss is None:
+        watched.update("streaming_ce", None, f"attempt {newest.attempt} has logged no loss yet")
+    else:
+        losses = _newest_losses(snapshot, run, newest, sources)
+        last = float(losses.values[-1])
+        average = float(moving_average(losses.values, past=PAST)[-1]) if math.isfinite(last) else None
+        watched.update("streaming_ce", average, f"loss is {_spelled(last)} at step {losses.steps[-1]}")
     for field in _LOGGED:
         names = (f"train/{field}", field)
         found = (query.newest_points(snapshot, run, name, attempt=newest.attempt, count=1) for name in names)
@@ -149,6 +213,20 @@ def _watch_series(watched: Watched, snapshot: Snapshot, run: str, newest: Newest
         else:
             value, step = float(point.values[0]), int(point.steps[0])
             watched.update(field, value if math.isfinite(value) else None, f"it is {_spelled(value)} at step {step}")
+
+
+def _newest_losses(snapshot: Snapshot, run: str, newest: NewestAttempt, sources: Sequence[Source]) -> Points:
+    """The losses that are shown, by step: at least the last `RECENT` of them.
+
+    If one file holds so many, in ascending steps, and no other one is of its attempt, then its end is the end of what
+    is shown. Else all of them are read, as for a chart: after a resume, until the new attempt has logged so many.
+    """
+    rivals = [source for source in sources if source.state.attempt >= newest.attempt and source.state.losses.points]
+    of_run = [source.state for source in rivals if not series_prefix(source.state.writer)]
+    alone = len(of_run) == 1 and of_run[0] is newest.parts[-1]
+    if alone and of_run[0].ascending and of_run[0].losses.points >= RECENT:
+        return query.newest_points(snapshot, run, LOSS, attempt=newest.attempt, count=RECENT)
+    return shown(query.series_points(snapshot, run, LOSS), sources)
 
 
 def _watch_eta(watched: Watched, newest: NewestAttempt, state: RunState, *, paused_s: float) -> None:

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import PurePosixPath
 
 import msgspec
@@ -13,6 +14,7 @@ from barograph.journal.layout import TRAIN
 from barograph.policy import Policy, load
 from barograph.records import Alert, Banner, Checkpoint, Collector, CollectorFailed, ConfigUpdate, ExactMatch, Verdict
 from barograph.views.documents import ActiveAlert, CheckpointRow, CollectorRow, JournalHealth, RunDetail
+from barograph.views.notices import rejected_values
 from barograph.views.summary import attempt_rows, newest_attempt, run_row
 from barograph.views.times import iso
 
@@ -31,6 +33,7 @@ def run_detail(index: Index, run: str, *, policy: Policy | None = None, now: flo
         latest = [source for source in sources if newest is not None and source.state.attempt == newest.attempt]
         training = [source for source in latest if source.state.writer == TRAIN]
         banner = next(iter(query.events(snapshot, run, Banner, among=training, limit=1)), None)
+        begun_at = banner.git_commit if banner else None
         updates = query.events(snapshot, run, ConfigUpdate, among=training)[::-1]
         return RunDetail(
             summary=run_row(run, sources, notices, now=now, crashed_after_s=crashed_after_s),
@@ -43,7 +46,7 @@ def run_detail(index: Index, run: str, *, policy: Policy | None = None, now: flo
             exact_match=_exact_match(snapshot, run),
             config=_config(banner.config if banner else None, [update.config for update in updates]),
             versions=banner.versions if banner else {},
-            git_commit=banner.git_commit if banner else None,
+            git_commit=next((update.git_commit for update in reversed(updates) if update.git_commit), begun_at),
             device=banner.device if banner else None,
             model_path=banner.model_path if banner else None,
             output_dir=banner.output_dir if banner else None,
@@ -97,8 +100,8 @@ def _collectors(snapshot: Snapshot, run: str, sources: Sequence[Source]) -> list
 def _verdicts(snapshot: Snapshot, run: str) -> list[Verdict]:
     oldest_first = query.events(snapshot, run, Verdict)[::-1]
     said = sorted(oldest_first, key=lambda verdict: _order(verdict.time))
-    newest = {verdict.name: verdict for verdict in said}
-    return [newest[name] for name in sorted(newest)]
+    newest = {(verdict.name, verdict.subject): verdict for verdict in said}
+    return [newest[key] for key in sorted(newest)]
 
 
 def _exact_match(snapshot: Snapshot, run: str) -> list[ExactMatch]:
@@ -133,8 +136,14 @@ def _journal(sources: Sequence[Source]) -> JournalHealth:
         unknown_lines=sum(state.unknown for state in states),
         torn_files=sum(state.torn > 0 for state in states),
         lost_records=sum(state.lost for state in states),
-        examples=[example for state in states for example in state.examples][:EXAMPLES],
+        rejected_values=rejected_values(sources),
+        examples=_in_turn([state.examples for state in states])[:EXAMPLES],
     )
+
+
+def _in_turn(lists: Sequence[Sequence[str]]) -> list[str]:
+    """The first of each list, then the second of each, and so on: no file's lines crowd out those of another."""
+    return [one for turn in zip_longest(*lists) for one in turn if one is not None]
 
 
 def _order(time: float) -> float:

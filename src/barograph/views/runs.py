@@ -23,6 +23,7 @@ def runs(index: Index, *, policy: Policy | None = None, now: float | None = None
         return Runs(
             runs=rows,
             root=snapshot.root.name,
+            notices=query.root_notices(snapshot),
             index="ready" if snapshot.ready else "rebuilding",
             timestamp=document_time(now),
         )

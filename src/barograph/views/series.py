@@ -1,6 +1,7 @@
 """The document of `GET /api/series`: one series of a run, as a chart needs it."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,8 @@ from barograph.analysis.attempts import shown_points
 from barograph.analysis.moving_average import moving_average
 from barograph.errors import UsageError
 from barograph.index import Index, query
+from barograph.index.points import Points
+from barograph.index.query import AttemptPoints, Source
 from barograph.records.quantities import Step
 from barograph.views.buckets import bucketed
 from barograph.views.documents import NonFinitePoint, Series
@@ -43,25 +46,27 @@ def series(
     with index.snapshot() as snapshot:
         sources = query.sources(snapshot, run)
         points = query.series_points(snapshot, run, name)
-    places = shown_points(points.steps, points.attempts, hidden_from=hidden_from(sources))
-    steps, values = points.steps[places], points.values[places]
+    visible = shown(points, sources)
+    steps, values = visible.steps, visible.values
     smoothed = moving_average(values, past=smoothing)
     before = _last_finite_before(values)
     window = slice(*(int(place) for place in _window(steps, first, last)))
-    shown = bucketed(steps[window], values[window], buckets=buckets)
+    drawn = bucketed(steps[window], values[window], buckets=buckets)
     non_finite = np.flatnonzero(~np.isfinite(values[window]))
     in_window = np.count_nonzero(_within(points.steps, first, last))
     return Series(
         run=run,
         name=name,
-        first=shown.first.tolist(),
-        step=shown.step.tolist(),
-        minimum=_numbers(shown.minimum),
-        maximum=_numbers(shown.maximum),
-        mean=_numbers(shown.mean),
-        last=_numbers(shown.last),
-        smoothed=_numbers(smoothed[window][shown.end]),
-        count=shown.count.tolist(),
+        first=drawn.first.tolist(),
+        step=drawn.step.tolist(),
+        minimum=_numbers(drawn.minimum),
+        maximum=_numbers(drawn.maximum),
+        mean=_numbers(drawn.mean),
+        last=_numbers(drawn.last),
+        # The average is carried over what is no number; drawn there, it would run on over a dead run.
+        smoothed=_numbers(np.where(np.isfinite(drawn.last), smoothed[window][drawn.end], math.nan)),
+        count=drawn.count.tolist(),
+        non_finite_in_bucket=drawn.non_finite.tolist(),
         non_finite=[
             NonFinitePoint(step=step, value=value, after=after)
             for step, value, after in zip(
@@ -77,6 +82,12 @@ def series(
         smoothing=smoothing,
         attempts=attempt_rows(sources),
     )
+
+
+def shown(points: AttemptPoints, sources: Sequence[Source]) -> Points:
+    """The points of a series that a chart of the run shows, by step; `sources` are those of the run."""
+    places = shown_points(points.steps, points.attempts, hidden_from=hidden_from(sources))
+    return Points(steps=points.steps[places], values=points.values[places])
 
 
 def _within(steps: NDArray[np.int64], first: Step | None, last: Step | None) -> NDArray[np.bool_]:

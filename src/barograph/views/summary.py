@@ -6,14 +6,15 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from barograph.analysis.attempts import AttemptSteps, shown_until
+from barograph.analysis.attempts import AttemptSteps, begins_at, shown_until
 from barograph.analysis.run_state import RunState, WriterSigns, run_state
 from barograph.index.query import Source
 from barograph.index.source import Mark, NewestLoss, SourceState
 from barograph.journal.layout import TRAIN
-from barograph.records import FORMAT, Banner
+from barograph.records import Banner
 from barograph.records.quantities import Attempt, Step
 from barograph.views.documents import AttemptRow, RunRow
+from barograph.views.notices import notices_of
 from barograph.views.times import iso
 
 
@@ -22,6 +23,8 @@ class NewestAttempt(Struct, frozen=True, kw_only=True):
 
     attempt: Annotated[Attempt, Meta(description="Its number.")]
     parts: Annotated[list[SourceState], Meta(description="Its files, oldest first; at least one.")]
+    grown_ns: Annotated[int, Meta(description="When one of them last grew, nanoseconds since 1970.")]
+    behind: Annotated[bool, Meta(description="Whether there may be more in them than was read.")]
 
     @property
     def banner(self) -> Banner | None:
@@ -62,20 +65,29 @@ class NewestAttempt(Struct, frozen=True, kw_only=True):
 
     def silent_s(self, now: float) -> float:
         """Seconds since one of its files last grew, by this machine's clock: the writer's may be wrong."""
-        return max(0.0, now - max(part.identity.changed_ns for part in self.parts) / 1e9)
+        return max(0.0, now - self.grown_ns / 1e9)
 
 
 def newest_attempt(sources: Sequence[Source]) -> NewestAttempt | None:
     """The newest attempt that trained; None if none did. `sources` are in the order of `query.sources`."""
-    training = [source.state for source in sources if source.state.writer == TRAIN]
+    training = [source for source in sources if source.state.writer == TRAIN]
     if not training:
         return None
-    newest = training[-1].attempt
-    return NewestAttempt(attempt=newest, parts=[state for state in training if state.attempt == newest])
+    newest = [source for source in training if source.state.attempt == training[-1].state.attempt]
+    return NewestAttempt(
+        attempt=training[-1].state.attempt,
+        parts=[source.state for source in newest],
+        grown_ns=max(source.grown_ns for source in newest),
+        behind=any(source.behind for source in newest),
+    )
 
 
 def state_of(newest: NewestAttempt | None, *, now: float, crashed_after_s: float) -> RunState:
-    """What the run is doing."""
+    """What the run is doing.
+
+    Silence is that of the files, not of the index: a run whose lines wait to be read is not called crashed, since they
+    may say that it completed.
+    """
     if newest is None:
         return run_state(None, crashed_after_s=crashed_after_s)
     began = next((part.banner.time for part in newest.parts if part.banner is not None), None)
@@ -93,36 +105,31 @@ def state_of(newest: NewestAttempt | None, *, now: float, crashed_after_s: float
         exit_code=complete.exit_code if complete else None,
         end_reason=complete.reason if complete else None,
     )
-    return run_state(signs, crashed_after_s=crashed_after_s)
+    state = run_state(signs, crashed_after_s=crashed_after_s)
+    if state.state == "crashed" and complete is None and newest.behind:
+        reason = f"Attempt {newest.attempt} fell silent, and its newest lines are not read yet"
+        return RunState(state="idle", since=state.since, reason=reason)
+    return state
 
 
 def hidden_from(sources: Sequence[Source]) -> dict[Attempt, Step]:
     """Attempt -> the step from which on its points are hidden by a newer one."""
-    least: dict[Attempt, Step | None] = {}
-    for source in sources:
-        if source.state.writer == TRAIN:
-            attempt, first = source.state.attempt, source.state.first_step
-            before = least.get(attempt)
-            least[attempt] = first if before is None else before if first is None else min(before, first)
-    return shown_until([AttemptSteps(attempt=attempt, first_step=first) for attempt, first in least.items()])
+    return shown_until([_steps_of(number, parts) for number, parts in _training_parts(sources).items()])
 
 
 def attempt_rows(sources: Sequence[Source]) -> list[AttemptRow]:
     """The attempts that trained, oldest first."""
-    training = [source.state for source in sources if source.state.writer == TRAIN]
     hidden = hidden_from(sources)
     found = []
-    for number in sorted({state.attempt for state in training}):
-        parts = [state for state in training if state.attempt == number]
+    for number, parts in sorted(_training_parts(sources).items()):
         banners = [state.banner for state in parts if state.banner is not None]
-        firsts = [state.first_step for state in parts if state.first_step is not None]
-        lasts = [state.last_step for state in parts if state.last_step is not None]
+        steps = _steps_of(number, parts)
         found.append(
             AttemptRow(
                 attempt=number,
                 started=iso(banners[0].time) if banners else None,
-                first_step=min(firsts, default=None),
-                last_step=max(lasts, default=None),
+                first_step=begins_at(steps),
+                last_step=steps.last_step,
                 shown_until=hidden.get(number),
                 resumed_from=banners[0].resumed_from if banners else None,
             )
@@ -154,46 +161,34 @@ def run_row(
         loss=loss.value if loss else None,
         started=iso(first.time) if first else None,
         last_seen=iso(newest.last_time) if newest else None,
-        notices=[*notices, *_notices_of(sources)],
+        notices=[*notices, *notices_of(sources, now=now, crashed_after_s=crashed_after_s)],
     )
 
 
 def last_moved(sources: Sequence[Source]) -> tuple[int, float]:
     """When anything of a run last moved, for ordering: when a file grew, then its writers' own time."""
-    grown = max((source.state.identity.changed_ns for source in sources), default=0)
+    grown = max((source.grown_ns for source in sources), default=0)
     times = [source.state.last_time for source in sources if source.state.last_time is not None]
     return grown, max((time for time in times if math.isfinite(time)), default=-math.inf)
 
 
-def _notices_of(sources: Sequence[Source]) -> list[str]:
-    """What the lines of a run's files give reason to say."""
-    said = []
+def _training_parts(sources: Sequence[Source]) -> dict[Attempt, list[SourceState]]:
+    """Attempt -> the states of its training files, oldest first."""
+    parts: dict[Attempt, list[SourceState]] = {}
     for source in sources:
-        banner = source.state.banner
-        if banner is not None and banner.format > FORMAT:
-            said.append(
-                f"{source.path} was written by a newer barograph (format {banner.format}, this one reads {FORMAT}):"
-                " what it does not know is left out"
-            )
-    totals = (
-        (sum(source.state.bad for source in sources), "journal lines could not be read"),
-        (sum(source.state.unknown for source in sources), "journal lines are of kinds unknown to this barograph"),
-        (sum(source.state.lost for source in sources), "records were dropped by the writer and never written"),
+        if source.state.writer == TRAIN:
+            parts.setdefault(source.state.attempt, []).append(source.state)
+    return parts
+
+
+def _steps_of(number: Attempt, parts: Sequence[SourceState]) -> AttemptSteps:
+    """The steps of an attempt over all its parts."""
+    firsts = [state.first_step for state in parts if state.first_step is not None]
+    lasts = [state.last_step for state in parts if state.last_step is not None]
+    losses = [state.first_loss for state in parts if state.first_loss is not None]
+    return AttemptSteps(
+        attempt=number,
+        first_step=min(firsts, default=None),
+        last_step=max(lasts, default=None),
+        first_loss=min(losses, default=None),
     )
-    said.extend(f"{count} {what}" for count, what in totals if count)
-    said.extend(_two_writers(sources))
-    return said
-
-
-def _two_writers(sources: Sequence[Source]) -> list[str]:
-    """A file that continues another of its attempt says so in its banner; two that do not had two writers."""
-    begun: dict[Attempt, int] = {}
-    for source in sources:
-        banner = source.state.banner
-        if source.state.writer == TRAIN and banner is not None and banner.part == 1:
-            begun[source.state.attempt] = begun.get(source.state.attempt, 0) + 1
-    return [
-        f"Attempt {attempt} has {count} training logs: more than one process wrote to it"
-        for attempt, count in begun.items()
-        if count > 1
-    ]
