@@ -22,11 +22,11 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def save_checkpoint() -> SaveCheckpoint:
-    """`save_checkpoint(folder, safe=True)`: a random model of a few thousand parameters over eight letters."""
+    """`save_checkpoint(folder, safe=True, tied=False)`: a random model over eight letters, and its tokenizer."""
     return _save
 
 
-def _save(folder: Path, *, safe: bool = True) -> None:
+def _save(folder: Path, *, safe: bool = True, tied: bool = False) -> None:
     """A random model of a few thousand parameters over eight letters."""
     torch.manual_seed(0)
     model = Qwen3ForCausalLM(
@@ -39,6 +39,7 @@ def _save(folder: Path, *, safe: bool = True) -> None:
             num_key_value_heads=1,
             head_dim=8,
             initializer_range=0.5,
+            tie_word_embeddings=tied,
         )
     )
     model.save_pretrained(folder)

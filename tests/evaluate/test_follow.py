@@ -65,6 +65,7 @@ def test_each_checkpoint_is_asked_once_and_its_results_lie_in_its_attempt(
     assert len([one for one in first if isinstance(one, Answer)]) == 3 * len(probes.probes)
     assert isinstance(first[-1], RunComplete)
     assert isinstance(second[-1], RunComplete)
+    assert (first[-1].exit_code, second[-1].exit_code) == (0, 0)
 
 
 def test_a_checkpoint_that_vanished_is_recorded_and_the_others_are_asked(
@@ -78,6 +79,41 @@ def test_a_checkpoint_that_vanished_is_recorded_and_the_others_are_asked(
     failed = [one for one in records if isinstance(one, CollectorFailed)]
     assert [(one.name, one.step) for one in failed] == [("evaluate", 1)]
     assert [one.step for one in records if isinstance(one, ExactMatch)] == [2]
+
+
+def test_whatever_one_checkpoint_raises_the_later_ones_are_judged(
+    tmp_path: Path, save_checkpoint: SaveCheckpoint, probes: ProbeSet
+) -> None:
+    """A setting of the first has a type that transformers answers with an error of its own."""
+    run, folder = tmp_path / "run", tmp_path / "output"
+    for step in (1, 2):
+        save_checkpoint(folder / f"checkpoint-{step}")
+    broken = folder / "checkpoint-1" / "config.json"
+    broken.write_text(broken.read_text().replace('"num_attention_heads": 2', '"num_attention_heads": "two"'))
+    training_log(run, 1, saved(folder, 1), saved(folder, 2), RunComplete(time=1.0, exit_code=0))
+    follow(tmp_path, run, probes, until=lambda: False, done=lambda results: None)
+    records = written(tmp_path, run)["evaluate", 1]
+    failed = [one for one in records if isinstance(one, CollectorFailed)]
+    assert [(one.name, one.step) for one in failed] == [("evaluate", 1)]
+    assert "CheckpointError" not in failed[0].error, "this is an error that nobody had thought of"
+    assert [one.step for one in records if isinstance(one, ExactMatch)] == [2]
+
+
+def test_a_caller_that_fails_is_told_and_the_journal_says_that_it_did_not_end_well(
+    tmp_path: Path, save_checkpoint: SaveCheckpoint, probes: ProbeSet
+) -> None:
+    run, folder = tmp_path / "run", tmp_path / "output"
+    save_checkpoint(folder / "checkpoint-1")
+    training_log(run, 1, saved(folder, 1))
+
+    def fail(results: list[ExactMatch]) -> None:
+        raise BrokenPipeError("nobody reads")
+
+    with pytest.raises(BrokenPipeError):
+        follow(tmp_path, run, probes, until=lambda: False, done=fail)
+    end = written(tmp_path, run)["evaluate", 1][-1]
+    assert isinstance(end, RunComplete)
+    assert end.exit_code == 1
 
 
 def test_it_ends_when_told_to_although_training_goes_on(tmp_path: Path, probes: ProbeSet) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from barograph.errors import BarographError, UsageError
-from barograph.evaluate.probe_set import STANDARD, Quota, content_hash, load, probe_set, save
+from barograph.evaluate.probe_set import STANDARD, Quota, content_hash, frozen, load, probe_set, save
 from barograph.tasks import TASKS, draw, split_of
 from barograph.tasks.scoring import score
 
@@ -85,3 +85,10 @@ def test_a_file_that_is_no_probe_set_is_refused_with_its_path(tmp_path: Path) ->
 def test_an_unknown_task_is_refused() -> None:
     with pytest.raises(UsageError, match=r"no task 'chess'\. The tasks are syllo, binary"):
         probe_set([Quota(task="chess", level="1", regime="plain_sft", count=1)], seed=0)
+
+
+def test_a_run_keeps_the_set_that_it_began_with(tmp_path: Path) -> None:
+    path = tmp_path / "config" / "probe_set.json"
+    first = frozen(path, seed=0)
+    assert frozen(path, seed=1) == first
+    assert load(path) == first

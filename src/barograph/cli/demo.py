@@ -75,7 +75,7 @@ def demo(
         ) from error
     with _Children(root / run) as children:
         which = ("--base-dir", str(root), "--run-id", run)
-        trainer = children.start("train", *which, "--seconds", str(seconds), "--seed", str(seed))
+        trainer = children.start("train", *which, "--seconds", str(seconds), "--seed", str(seed), "--with-parent")
         evaluator = children.start("evaluate", *which)
         signal.signal(signal.SIGHUP, lambda *_: dashboard.stop())  # the terminal was closed
         typer.echo(f"barograph shows run {run} at {dashboard.url} (Ctrl-C stops)", color=True)

@@ -24,21 +24,22 @@ def main() -> int:
     arguments = parser.parse_args()
 
     stopped: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
     signal.signal(signal.SIGINT, lambda number, _: stopped.append(number))
     parent = os.getppid()
+    # Read when transformers is imported: whatever a checkpoint's files name, nothing is looked up on a hub.
+    os.environ.update({"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"})
 
     import torch
     from transformers.utils.logging import disable_progress_bar
 
     from barograph.evaluate.follow import follow
-    from barograph.evaluate.probe_set import STANDARD, probe_set
+    from barograph.evaluate.probe_set import frozen
 
     torch.set_num_threads(arguments.threads)
     disable_progress_bar()
     os.nice(5)  # training goes first
     root = arguments.base_dir.absolute()
-    probes = probe_set(STANDARD, seed=arguments.seed)
+    probes = frozen(root / arguments.run_id / "config" / "probe_set.json", seed=arguments.seed)
     follow(
         root,
         root / arguments.run_id,

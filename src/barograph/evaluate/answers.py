@@ -39,6 +39,10 @@ def answers(path: Path, probes: ProbeSet, *, step: Step, device: str = "cpu") ->
                     answer=text.text,
                     golden=probe.golden,
                     correct=scored.exact_match,
+                    normalized_match=scored.normalized_match,
+                    failure_mode=scored.failure_mode,
+                    emoji_prefix=scored.contract.emoji_prefix,
+                    stop_emoji=scored.contract.stop_emoji,
                     tokens=text.tokens,
                     generation_ms=text.generation_ms,
                 )

@@ -15,10 +15,11 @@ from pathlib import Path
 import msgspec
 
 from barograph.analysis.exact_match import exact_match
-from barograph.errors import CheckpointError, UnsafePath
+from barograph.errors import UnsafePath
 from barograph.evaluate.answers import answers
 from barograph.evaluate.probe_set import ProbeSet
 from barograph.journal import JournalWriter, TailReader, layout
+from barograph.journal.writer import described
 from barograph.records import Banner, Checkpoint, CollectorFailed, ExactMatch, Record, RunComplete
 
 WRITER = "evaluate"
@@ -96,28 +97,30 @@ def follow(
 ) -> None:
     """Evaluate the run's checkpoints as they are saved, until training is over and all are done, or `until` says so.
 
-    `done` is called with the results of each checkpoint. A checkpoint that vanished or cannot be loaded is recorded
-    as `collector_failed` and passed over.
+    `done` is called with the results of each checkpoint. A checkpoint that vanished, cannot be loaded or cannot be
+    asked is recorded as `collector_failed` and passed over.
     """
     saves = Saves(root, run)
     writers: dict[int, JournalWriter] = {}
+    exit_code = 1
     try:
         while not until():
             over = saves.over
             fresh = saves.update()
             for saved in fresh:
                 if until():
-                    return
+                    break
                 writer = writers.get(saved.attempt) or _writer(run, saved.attempt)
                 writers[saved.attempt] = writer
                 done(_evaluate(saved, probes, writer))
             if over and not fresh:
                 break
             time.sleep(POLL_S)
+        exit_code = 0
     finally:
         saves.close()
         for writer in writers.values():
-            writer.append(None, _itself, RunComplete(time=time.time()))
+            writer.append(None, _itself, RunComplete(time=time.time(), exit_code=exit_code))
             writer.close()
 
 
@@ -125,12 +128,12 @@ def _evaluate(saved: Saved, probes: ProbeSet, writer: JournalWriter) -> list[Exa
     step, path = saved.checkpoint.step, Path(saved.checkpoint.path)
     try:
         given = answers(path, probes, step=step)
-    except CheckpointError as error:
-        logger.warning("barograph: %s was not evaluated: %s", path.name, error)
-        failed = CollectorFailed(time=time.time(), name=WRITER, error=str(error)[:500], step=step)
-        writer.append(step, _itself, failed)
+        results = exact_match(given, confidence=CONFIDENCE, time=time.time())
+    except Exception as error:  # noqa: BLE001 - a checkpoint's files are anyone's; the later ones are judged all the same
+        said = described(error)
+        logger.warning("barograph: %s was not evaluated: %s", path.name, said)
+        writer.append(step, _itself, CollectorFailed(time=time.time(), name=WRITER, error=said, step=step))
         return []
-    results = exact_match(given, confidence=CONFIDENCE, time=time.time())
     for record in [*given, *results]:
         writer.append(step, _itself, record)
     return results

@@ -1,7 +1,7 @@
 """A checkpoint folder -> greedy answers: loading without network or foreign code, and batched generation."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +11,9 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from barograph.errors import CheckpointError
+
+ADAPTER = "adapter_config.json"
+"""The file that makes a folder an adapter of peft's."""
 
 
 class LoadedCheckpoint(Struct, frozen=True, kw_only=True):
@@ -35,15 +38,28 @@ def load_checkpoint(path: Path, *, device: str = "cpu") -> LoadedCheckpoint:
     """Model and tokenizer of a checkpoint folder, in float32.
 
     Nothing is downloaded, no code of the checkpoint is run and nothing is unpickled: weights come from safetensors
-    only. Raises `CheckpointError` when the folder cannot be used that way.
+    only. Raises `CheckpointError` when the folder cannot be used that way, when it is an adapter without its base
+    model, when a tensor of the model is not in it, and when it has no tokenizer: transformers would look for the base
+    model on the hub, make up random weights, and answer with an empty vocabulary.
     """
+    if (path / ADAPTER).is_file():
+        raise CheckpointError(
+            f"an adapter ({ADAPTER}) without its base model",
+            where=str(path),
+            advice="Merge the adapter first (peft: merge_and_unload()) and save the merged model and its tokenizer",
+        )
     if not any(path.glob("*.safetensors")):
         raise CheckpointError(
             "no .safetensors file", where=str(path), advice="Save the model as safetensors; pickles are never opened"
         )
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            path, local_files_only=True, trust_remote_code=False, use_safetensors=True
+        model, loading = AutoModelForCausalLM.from_pretrained(
+            path,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are refused below, by name
         )
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
@@ -53,6 +69,20 @@ def load_checkpoint(path: Path, *, device: str = "cpu") -> LoadedCheckpoint:
             advice="It needs config.json, safetensors weights and the tokenizer; a checkpoint still being written"
             " loads later",
         ) from error
+    absent = incomplete(loading["missing_keys"], loading["mismatched_keys"])
+    if absent:
+        raise CheckpointError(
+            f"{len(absent)} tensors of the model are not in it as config.json says: {_some(absent)}",
+            where=str(path),
+            advice="Save the whole model, with the config.json that it was trained with",
+        )
+    vocabularies = sorted(set(tokenizer.vocab_files_names.values()))
+    if vocabularies and not any((path / name).is_file() for name in vocabularies):
+        raise CheckpointError(
+            f"no tokenizer: none of {', '.join(vocabularies)}",
+            where=str(path),
+            advice="Save the tokenizer beside the model: pass it to the Trainer as processing_class",
+        )
     if tokenizer.eos_token_id is None:
         raise CheckpointError(
             "its tokenizer has no end token", where=str(path), advice="Set eos_token and save the tokenizer again"
@@ -60,6 +90,20 @@ def load_checkpoint(path: Path, *, device: str = "cpu") -> LoadedCheckpoint:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return LoadedCheckpoint(path=path, model=model.float().to(device).eval(), tokenizer=tokenizer)
+
+
+def incomplete(missing: Iterable[str], mismatched: Iterable[tuple[str, Sequence[int], Sequence[int]]]) -> list[str]:
+    """Names of tensors that loading reports as not in the files, or there with another shape, which is said beside it.
+
+    A tensor that is tied to one that is there, such as the output layer to the embedding, is not reported as missing.
+    """
+    reshaped = [f"{name} ({list(there)}, not {list(needed)})" for name, there, needed in mismatched]
+    return sorted([*missing, *reshaped])
+
+
+def _some(names: Sequence[str], *, most: int = 3) -> str:
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
 
 
 def token_limit(loaded: LoadedCheckpoint, targets: Sequence[str], *, slack: int = 4) -> int:

@@ -70,6 +70,16 @@ def probe_set(quotas: Iterable[Quota], *, seed: int) -> ProbeSet:
     return ProbeSet(hash=content_hash(probes), probes=tuple(probes))
 
 
+def frozen(path: Path, *, seed: int) -> ProbeSet:
+    """The standard set of a run: the one in `path`, or a new one that is saved there for everyone who comes later."""
+    if path.exists():
+        return load(path)
+    probes = probe_set(STANDARD, seed=seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save(probes, path)
+    return probes
+
+
 def content_hash(probes: Iterable[Probe]) -> str:
     """SHA-256 over the probes in order: every field counts, and so does the order."""
     return hashlib.sha256(msgspec.json.encode(list(probes))).hexdigest()

@@ -23,6 +23,18 @@ class Answer(Struct, frozen=True, kw_only=True, tag_field="type", tag="answer", 
     answer: Annotated[str, Meta(description="The model's text, as generated, without special tokens.")]
     golden: Annotated[str, Meta(description="The right answer, proved by the task's solver.")]
     correct: Annotated[bool, Meta(description="Exact match of the answer's content with `golden`.")]
+    normalized_match: Annotated[
+        bool | None, Meta(description="Match after folding case, spaces and final punctuation; null if not looked at.")
+    ] = None
+    failure_mode: Annotated[
+        str | None, Meta(description="`truncated`, `format_error` or `wrong_answer`; null for a match.")
+    ] = None
+    emoji_prefix: Annotated[
+        bool | None, Meta(description="First line as the prompt asked for; null where it asked for none.")
+    ] = None
+    stop_emoji: Annotated[
+        bool | None, Meta(description="Last line as the prompt asked for; null where it asked for none.")
+    ] = None
     tokens: Annotated[Count, Meta(description="Tokens generated.")]
     generation_ms: Annotated[float, Meta(description="Share of the batch's generation time, in milliseconds.")]
 

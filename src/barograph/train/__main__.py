@@ -1,7 +1,10 @@
 """Train the demo's model: python -m barograph.train --base-dir D --run-id ID --seconds S."""
 
 import argparse
+import os
 import signal
+import threading
+import time
 from pathlib import Path
 from types import FrameType
 
@@ -30,8 +33,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, required=True, help="wall time to train for")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and data")
     parser.add_argument("--output-dir", type=Path, help="folder for checkpoints; default: checkpoints/ in the run")
+    parser.add_argument("--with-parent", action="store_true", help="end when the process that started this one ends")
     chosen = parser.parse_args()
     signal.signal(signal.SIGTERM, _stop)
+    if chosen.with_parent:
+        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     logging.disable_progress_bar()
     torch.set_num_threads(threads_to_use(torch.get_num_threads()))
     train(
@@ -46,6 +52,13 @@ def main() -> None:
 def _stop(number: int, frame: FrameType | None) -> None:
     """Leave the training by an exception, so that the journal says how it ended."""
     raise SystemExit(f"stopped by {signal.Signals(number).name}")
+
+
+def _end_with(parent: int) -> None:
+    """In a thread: wait until `parent` is gone, then stop as if asked to."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":
