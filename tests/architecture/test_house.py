@@ -18,10 +18,17 @@ SOURCE = ROOT / "src" / "barograph"
 
 BOUNDARIES = {
     "cli/demo.py:_Watch._follow": "its thread: the dashboard must not hang on it",
+    "collect/config.py:mapping_of": "a user's object may raise anything",
+    "collect/environment.py:_plain": "a user's object may raise anything",
     "collect/hugging_face.py:TrainerCallback._guarded": "training goes on whatever happens in the callback",
     "collect/integration.py:register": "an import of transformers goes on",
+    "collect/logged_values.py:copied": "a user's value may raise anything, and must not take its row with it",
+    "collect/logged_values.py:copied_value": "a user's value may raise anything, and must not take its row with it",
+    "collect/logged_values.py:step_of": "a user's value may raise anything, and must not take its row with it",
     "collect/run.py:Run.log": "training goes on, whatever the user's values do",
     "collect/run.py:_never_raises.guarded": "training goes on, whatever the user's values do",
+    "collect/secrets.py:text_of": "a user's object may raise anything",
+    "evaluate/follow.py:_evaluate": "one broken checkpoint does not keep the later ones from being judged",
     "index/follower.py:Follower._run": "its thread: it outlives a bad disk",
     "journal/writer.py:JournalWriter._live": "its thread: it outlives anything",
 }

@@ -53,7 +53,7 @@ def test_logging_before_init_warns_once_and_records_nothing(caplog: pytest.LogCa
         barograph.alert("a")
     barograph.finish()
     assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
-        "barograph.log was called before barograph.init: nothing is recorded."
+        "barograph.log was called without an open run: nothing is recorded. Call barograph.init."
     ]
 
 

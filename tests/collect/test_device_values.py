@@ -2,6 +2,7 @@
 
 import math
 import sys
+import threading
 import time
 from collections.abc import Callable
 
@@ -10,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from barograph.collect.device_values import CudaValue, HostValue, device_value, is_tensor
+from barograph.collect.device_values import CudaValue, HostValue, delivered, device_value, is_tensor
 from barograph.journal import NotYet
 
 NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
@@ -70,6 +71,27 @@ def test_a_distributed_tensor_gives_its_local_part() -> None:
     assert device_value(torch.zeros(()).as_subclass(Distributed)).read() == 7.0
 
 
+@given(st.floats(), st.integers(1, 2**52), st.permutations([0, 2]), st.floats(), st.data())
+def test_a_value_counts_as_delivered_exactly_when_both_ends_of_its_memory_are_written(
+    value: float, ticket: int, ends: list[int], before: float, data: st.DataObject
+) -> None:
+    """The device may write the memory from either end: the middle is never the last."""
+    host = torch.tensor([ticket - 1.0, before, ticket - 1.0], dtype=torch.float64)
+    written = {0: float(ticket), 1: value, 2: float(ticket)}
+    order = [ends[0], 1, ends[1]]
+    for place in order[: data.draw(st.integers(0, 2))]:
+        host[place] = written[place]
+        assert delivered(host, float(ticket)) is None
+    for place in order:
+        host[place] = written[place]
+    assert repr(delivered(host, float(ticket))) == repr(value)
+    assert delivered(host, ticket + 1.0) is None, "the next value of the slot is not there yet"
+
+
+def test_memory_that_was_never_written_holds_no_value() -> None:
+    assert delivered(torch.zeros(3, dtype=torch.float64), 1.0) is None
+
+
 def test_only_tensors_are_tensors() -> None:
     assert is_tensor(torch.nn.Parameter(torch.zeros(1)))
     assert not is_tensor(1.0)
@@ -109,3 +131,34 @@ def test_slots_made_in_inference_mode_serve_training() -> None:
         held = [device_value(torch.ones((), device="cuda")) for _ in range(600)]
     assert [arrived(value.read) for value in held] == [1.0] * 600
     assert arrived(device_value(torch.tensor(2.0, device="cuda", requires_grad=True)).read) == 2.0
+
+
+@NEEDS_CUDA
+def test_a_default_device_of_the_users_is_not_where_values_are_pinned() -> None:
+    with torch.device("cuda"):
+        held = [device_value(torch.ones((), device="cuda")) for _ in range(600)]
+    assert [arrived(value.read) for value in held] == [1.0] * 600
+
+
+@NEEDS_CUDA
+def test_reading_disturbs_no_capture_of_a_graph_and_a_captured_tensor_has_no_value() -> None:
+    tensor = torch.ones((), device="cuda")
+    late = device_value(tensor)
+    graph, refused, stop = torch.cuda.CUDAGraph(), [], threading.Event()
+
+    def read_all_the_time() -> None:
+        while not stop.is_set():
+            arrived(late.read)
+
+    reader = threading.Thread(target=read_all_the_time)
+    reader.start()
+    with torch.cuda.graph(graph):
+        tensor.add_(1.0)
+        with pytest.raises(RuntimeError, match="a CUDA graph is being captured"):
+            refused.append(device_value(tensor))
+    stop.set()
+    reader.join()
+    graph.replay()
+    assert refused == []
+    assert arrived(device_value(tensor).read) == 2.0
+    assert late.read() == 1.0

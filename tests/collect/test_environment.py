@@ -4,8 +4,6 @@ import argparse
 import dataclasses
 import json
 import math
-import os
-import subprocess
 import sys
 from enum import Enum
 from pathlib import Path
@@ -30,7 +28,8 @@ def plain(config: dict[Any, object]) -> Any:
         *("token", "hf_token", "HF_TOKEN", "push_to_hub_token", "hub_token", "access_token"),
         *("api_key", "API-KEY", "apikey", "wandb_api_key", "private_key", "aws_access_key", "encryption_key"),
         *("secret", "client_secret", "aws_secret_access_key", "password", "PASSWD", "passphrase", "db_password"),
-        *("credentials", "Authorization", "bearer", "session_cookie", b"api_key"),
+        *("credentials", "Authorization", "bearer", "session_cookie", b"api_key", b"hub_token"),
+        *("wandb_key", "COMET_KEY", "openai-key", "pwd", "db_pwd", "ssh_key", "github_pat"),
     ],
 )
 def test_a_key_that_names_a_secret_hides_its_value(key: Any) -> None:
@@ -43,6 +42,7 @@ def test_a_key_that_names_a_secret_hides_its_value(key: Any) -> None:
     "key",
     [
         *("eos_token", "pad_token", "bos_token", "unk_token", "mask_token", "sep_token", "cls_token", "image_token"),
+        *("sort_key", "label_key", "cpwd_count", "pattern", "num_key_value_heads"),
         *("tokenizer", "max_tokens", "token_count", "num_tokens", "eos_token_id", "lr", "monkey", "keyboard"),
     ],
 )
@@ -58,14 +58,49 @@ def test_a_key_that_only_sounds_like_it_keeps_its_value(key: str) -> None:
         (f"sk-{CANARY}", "(hidden)"),
         (f"ghp_{CANARY} xoxb-{CANARY} github_pat_{CANARY}", "(hidden) (hidden) (hidden)"),
         ("https://example.org/a:b@c", "https://example.org/a:b@c"),
+        (f"https://:{CANARY}@example.org", "https://(hidden)@example.org"),
+        (f"glpat-{CANARY}", "(hidden)"),
+        ("AKIAIOSFODNN7EXAMPLE is it", "(hidden) is it"),
+        (f"GET /x?token={CANARY}&y=1", "GET /x?token=(hidden)&y=1"),
+        (f"sent Bearer {CANARY} with it", "sent Bearer (hidden) with it"),
         ("hf_short", "hf_short"),
         ("task-based", "task-based"),
     ],
 )
 def test_a_text_that_holds_a_secret_is_shown_without_it(text: str, shown: str) -> None:
     assert plain({"note": text}) == {"note": shown}
-    assert plain({text: 1}) == {shown: 1}
+    assert set(plain({text: 1})) == {shown}
     assert plain({"list": [text]}) == {"list": [shown]}
+
+
+def test_a_secret_in_an_argument_list_or_in_bytes_is_hidden() -> None:
+    words = ["train.py", "--hub-token", CANARY, "--lr", "1", f"--api_key={CANARY}", "-password", CANARY, "--seed", "2"]
+    shown = plain({"argv": words, "tuple": tuple(words), "bytes": f"hf_{CANARY}".encode(), "flag": ["--token", "--lr"]})
+    expected = ["train.py", "--hub-token", "(hidden)", "--lr", "1", "--api_key=(hidden)", "-password", "(hidden)"]
+    assert shown["argv"] == shown["tuple"] == [*expected, "--seed", "2"]
+    assert shown["bytes"] == "(hidden)"
+    assert shown["flag"] == ["--token", "--lr"]
+
+
+def test_what_cannot_be_read_says_so_and_costs_no_other() -> None:
+    class Hostile:
+        def __str__(self) -> str:
+            raise LookupError
+
+        __repr__ = __str__
+
+    class Broken(dict[str, object]):
+        def items(self) -> Any:
+            raise LookupError
+
+    class Pretender:
+        @property  # type: ignore[misc]  # a class that lies about itself is what is tested
+        def __class__(self) -> Any:
+            raise LookupError
+
+    shown = plain({"text": Hostile(), "map": Broken(a=1), "class": Pretender(), Hostile(): 1, "list": [Hostile()]})
+    assert shown.pop("class") is not None
+    assert shown == {"text": "(unreadable)", "map": "(unreadable)", "(unreadable)": 1, "list": ["(unreadable)"]}
 
 
 def test_arguments_of_every_usual_shape_are_looked_into() -> None:
@@ -148,41 +183,6 @@ def test_what_json_cannot_hold_becomes_text() -> None:
 )
 def test_any_config_becomes_json(config: dict[Any, object]) -> None:
     assert isinstance(plain(config), dict)
-
-
-def git(folder: Path, *words: str) -> str:
-    line = ["git", "-C", os.fspath(folder), "-c", "user.name=n", "-c", "user.email=e@example.org", *words]
-    return subprocess.run(line, capture_output=True, text=True, check=True).stdout.strip()
-
-
-def test_the_commit_is_head_and_says_whether_tracked_files_differ(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert environment.git_commit(tmp_path) is None
-    git(tmp_path, "init", "-q")
-    assert environment.git_commit(tmp_path) is None, "no commit yet"
-    (tmp_path / "a").write_text("1")
-    git(tmp_path, "add", "a")
-    git(tmp_path, "commit", "-q", "-m", "one")
-    head = git(tmp_path, "rev-parse", "HEAD")
-    (tmp_path / "untracked").write_text("1")
-    assert environment.git_commit(tmp_path) == head
-    (tmp_path / "a").write_text("2")
-    assert environment.git_commit(tmp_path) == f"{head}-dirty"
-    monkeypatch.chdir(tmp_path)
-    assert environment.git_commit() == f"{head}-dirty"
-    assert environment.git_commit(tmp_path / "missing") is None
-
-
-def test_a_slow_git_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    slow = tmp_path / "git"
-    slow.write_text('#!/bin/sh\ncase "$*" in *rev-parse*) echo abc;; *) exec sleep 30;; esac\n')
-    slow.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert environment.git_commit(tmp_path) == "abc-unknown"
-    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
-    assert environment.git_commit(tmp_path) is None
 
 
 def test_versions_are_those_that_are_installed() -> None:

@@ -1,12 +1,16 @@
 """What a run says of a training with transformers' Trainer: identity, banner, series, checkpoints, and its end."""
 
+import copy
+import gc
 import json
 import logging
 import math
 import os
+import pickle
 import socket
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,11 +19,18 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    Trainer,
+    TrainerCallback,
+    TrainerState,
+    TrainingArguments,
+)
 
 import barograph
 from barograph.collect import integration
-from barograph.collect.hugging_face import series_name, stored_run_id
+from barograph.collect.hugging_face import KEPT_ROWS, series_name, stored_run_id
 from barograph.errors import UsageError
 from barograph.journal import layout
 from barograph.records import Banner, Checkpoint, Collector, RunComplete, Step, codec
@@ -194,6 +205,129 @@ def test_an_evaluation_after_training_has_a_journal_of_its_own(tmp_path: Path) -
     assert (predicted.step, predicted.loss) == (2, None)
     assert predicted.metrics["test/loss"] == pytest.approx(measured["eval_loss"], rel=0.5)
     assert ending(run).exit_code == 0
+
+
+def test_an_evaluation_before_training_is_recorded_at_its_step(tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path, barograph.TrainerCallback(dir=tmp_path / "runs"))
+    measured = trainer.evaluate(metric_key_prefix="eval")
+    trainer.log({"test_score": {"easy": 0.5}, "test_note": "a text"})
+    trainer.train()
+    run = only_run(tmp_path / "runs")
+    evaluated, scored = [row for row in rows(run) if row.step == 0]
+    assert (evaluated.loss, evaluated.metrics["eval/loss"]) == (None, measured["eval_loss"])
+    assert scored.metrics == {"test/score/easy": 0.5, "train/epoch": 0.0}
+    assert [row.step for row in rows(run) if row.loss is not None] == [1, 2]
+    assert rows(run, writer="evaluate") == []
+
+
+def test_an_evaluation_before_a_resumed_training_hides_nothing_of_what_was_trained(tmp_path: Path) -> None:
+    """A step 0 in the training's own file would make the second attempt begin there."""
+    tiny_trainer(
+        tmp_path, barograph.TrainerCallback(dir=tmp_path / "runs"), max_steps=2, save_strategy="steps", save_steps=2
+    ).train()
+    trainer = tiny_trainer(tmp_path, barograph.TrainerCallback(dir=tmp_path / "runs"), max_steps=3)
+    measured = trainer.evaluate()
+    trainer.train(resume_from_checkpoint=str(tmp_path / "out/checkpoint-2"))
+    run = only_run(tmp_path / "runs")
+    assert min(row.step for row in rows(run, attempt=2)) == 3
+    (apart,) = rows(run, attempt=2, writer="evaluate")
+    assert (apart.step, apart.metrics["eval/loss"]) == (0, measured["eval_loss"])
+
+
+def test_evaluations_without_a_training_are_kept_up_to_a_bound_and_without_a_run(tmp_path: Path) -> None:
+    callback = barograph.TrainerCallback(dir=tmp_path / "runs")
+    trainer = tiny_trainer(tmp_path, callback)
+    for step in range(KEPT_ROWS + 5):
+        callback.on_log(trainer.args, trainer.state, trainer.control, logs={"eval_n": step})
+    assert not (tmp_path / "runs").exists()
+    trainer.train()
+    kept = [row.metrics["eval/n"] for row in rows(only_run(tmp_path / "runs")) if "eval/n" in row.metrics]
+    assert kept == list(range(5, KEPT_ROWS + 5))
+
+
+class FailsOnce(Trainer):  # type: ignore[misc]  # transformers is not typed
+    """Its first training ends in an error."""
+
+    def compute_loss(self, *given: object, **named: object) -> torch.Tensor:
+        if not hasattr(self, "failed"):
+            self.failed = True
+            raise ValueError("once")
+        loss: torch.Tensor = super().compute_loss(*given, **named)
+        return loss
+
+
+@pytest.mark.parametrize("trained", ["never", "once", "failed"])
+@pytest.mark.parametrize("ours", [False, True])
+def test_model_and_trainer_are_freed_at_once_as_without_us(tmp_path: Path, trained: str, *, ours: bool) -> None:
+    """Without the help of the collector of cycles, and although the callback lives on."""
+    callback = barograph.TrainerCallback(dir=tmp_path / "runs")
+    trainer = tiny_trainer(tmp_path, *[callback] * ours, kind=FailsOnce if trained == "failed" else Trainer)
+    if trained == "failed":
+        with pytest.raises(ValueError, match="once"):
+            trainer.train()
+        gc.collect()  # what a traceback held is not what is tested
+    elif trained == "once":
+        trainer.train()
+    watched = [weakref.ref(trainer), weakref.ref(trainer.model)]
+    gc.disable()
+    try:
+        del trainer
+        assert [one() for one in watched] == [None, None]
+    finally:
+        gc.enable()
+    assert callback.run is None
+
+
+def test_the_callback_is_freed_at_once_too(tmp_path: Path) -> None:
+    callback = barograph.TrainerCallback(dir=tmp_path / "runs")
+    trainer = tiny_trainer(tmp_path, callback)
+    trainer.train()
+    watched = weakref.ref(callback)
+    gc.disable()
+    try:
+        del trainer, callback
+        assert watched() is None
+    finally:
+        gc.enable()
+
+
+class CopiesItself(TrainerCallback):  # type: ignore[misc]  # transformers is not typed
+    """Copies the trainer's callbacks in the middle of training."""
+
+    def __init__(self, *originals: object) -> None:
+        self.originals = originals
+        self.copies: list[object] = []
+
+    def on_step_end(self, args: object, state: TrainerState, control: object, **_: object) -> None:
+        if state.global_step == 1:
+            self.copies = [copy.deepcopy(one) for one in self.originals]
+            self.copies += [pickle.loads(pickle.dumps(one)) for one in self.originals]
+
+
+def test_a_copy_made_while_training_has_the_settings_and_no_run(tmp_path: Path) -> None:
+    callback = barograph.TrainerCallback(dir=tmp_path / "runs", run_id="first", config={"note": "kept"})
+    copies = CopiesItself(callback)
+    tiny_trainer(tmp_path, callback, copies).train()
+    assert [row.step for row in rows(tmp_path / "runs/first") if row.loss is not None] == [1, 2]
+    assert len(copies.copies) == 2
+    for attempt, copied in enumerate(copies.copies, start=2):
+        assert isinstance(copied, barograph.TrainerCallback)
+        assert copied.run is None
+        tiny_trainer(tmp_path, copied).train()
+        config = banner(tmp_path / "runs/first", attempt=attempt).config
+        assert config is not None
+        assert json.loads(config)["note"] == "kept"
+
+
+def test_a_copied_trainer_trains_itself_and_not_the_original(tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path, barograph.TrainerCallback(dir=tmp_path / "runs"))
+    copied = copy.deepcopy(trainer)
+    before = [weight.detach().clone() for weight in trainer.model.parameters()]
+    copied.train()
+    assert copied.state.global_step == 2
+    assert trainer.state.global_step == 0
+    assert all(torch.equal(*pair) for pair in zip(before, trainer.model.parameters(), strict=True))
+    assert [row.step for row in rows(only_run(tmp_path / "runs")) if row.loss is not None] == [1, 2]
 
 
 def test_a_resumed_training_is_the_second_attempt_of_its_run(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ Trainer(model=model, args=args, train_dataset=data).train()
     "order",
     [
         "import sys, barograph, transformers",
-        "import sys, transformers, barograph",
+        pytest.param("import sys, transformers, barograph", marks=pytest.mark.slow),
         "import sys, transformers.trainer, barograph",
     ],
 )

@@ -1,10 +1,12 @@
 """The raw loss of every optimizer step, whatever the Trainer logs, and a training that does not notice us."""
 
+import copy
 import errno
 import gc
 import logging
 import math
 import os
+import pickle
 import resource
 import shutil
 import threading
@@ -132,6 +134,21 @@ class Loop:
         """Nothing to train."""
 
 
+class Named(Loop):
+    """Returns its name with the loss."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def training_step(self, loss: object) -> object:
+        return self.name, loss
+
+
+def own_step(loss: object) -> object:
+    """A step that a user put on a trainer."""
+    return "own", loss
+
+
 def at_once(act: Callable[[object], None], loss: object) -> None:
     act(loss)
 
@@ -184,6 +201,47 @@ def test_what_was_there_is_put_back() -> None:
         assert set(vars(loop)) == {"training_step"}
         listener.remove()
         assert vars(loop) == before
+
+
+def test_a_trainer_is_freed_at_once_while_it_is_listened_to() -> None:
+    loop = Loop()
+    listener = RawLoss(loop, guarded=at_once)  # type: ignore[arg-type]  # a loop that is no Trainer
+    watched = weakref.ref(loop)
+    gc.disable()
+    try:
+        del loop
+        assert watched() is None
+    finally:
+        gc.enable()
+    listener.remove()
+    with pytest.raises(ReferenceError, match="after its trainer had been freed"):
+        listener(1.5)
+
+
+@pytest.mark.parametrize("patched", [False, True])
+def test_a_copy_of_a_trainer_has_its_own_step_and_is_not_heard(*, patched: bool) -> None:
+    loop = Named("original")
+    if patched:
+        loop.training_step = own_step  # type: ignore[method-assign]  # as users do
+    listener = RawLoss(loop, guarded=at_once)  # type: ignore[arg-type]  # a loop that is no Trainer
+    for copied in (copy.deepcopy(loop), pickle.loads(pickle.dumps(loop))):
+        copied.name = "copy"
+        assert copied.training_step(0.5) == ("own" if patched else "copy", 0.5)
+        assert listener.take() == ()
+    listener.remove()
+
+
+def test_the_stack_is_searched_without_a_copy_of_the_locals_of_functions() -> None:
+    """Such a copy would keep alive what the user deletes in a function that is still running."""
+    loop = Loop()
+    assert raw_loss.training_frame(object()) is None
+    watched = weakref.ref(loop)
+    gc.disable()
+    try:
+        del loop
+        assert watched() is None
+    finally:
+        gc.enable()
 
 
 def test_a_wrap_over_ours_stays_and_ours_only_passes_through() -> None:
@@ -471,7 +529,7 @@ def test_a_loss_that_cannot_be_taken_detaches_us_once_and_the_logged_loss_steps_
     assert "no size today" in failed.error
     said = [one for one in records(tmp_path / "runs") if isinstance(one, Collector) and one.name == "raw_loss"]
     assert [one.running for one in said] == [True, False]
-    assert said[1].detail.startswith("no size today. The loss of the curve is what the Trainer logs")
+    assert said[1].detail.startswith("RuntimeError: no size today. The loss of the curve is what the Trainer logs")
     assert len([entry for entry in caplog.records if "raw_loss" in entry.getMessage()]) == 1
 
 

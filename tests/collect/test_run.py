@@ -1,10 +1,13 @@
 """What a training loop says is recorded as it was at that moment; nothing that it says can stop it."""
 
+import argparse
 import contextlib
+import dataclasses
 import json
 import logging
 import math
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -13,8 +16,9 @@ from enum import Enum
 from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -24,6 +28,7 @@ from hypothesis import strategies as st
 from barograph.collect.device_values import HostValue
 from barograph.collect.launch import current_launch
 from barograph.collect.logged_values import Refused
+from barograph.collect.resumed import next_step
 from barograph.collect.run import Model, Run, init, open_run
 from barograph.collect.settings import resolve
 from barograph.errors import UsageError
@@ -46,7 +51,10 @@ Kind = TypeVar("Kind")
 
 
 def records_of(directory: Path) -> list[Record]:
-    """Every record of every file of a run; all lines must be whole, checked, and of known kinds."""
+    """Every record of every file of a run; all lines must be whole, checked, and of known kinds.
+
+    Without what a slow git adds, because how slow it is depends on the machine.
+    """
     found: list[Record] = []
     for file in layout.journal_files(directory):
         with TailReader(directory, file.path) as reader:
@@ -54,7 +62,7 @@ def records_of(directory: Path) -> list[Record]:
         assert (batch.bad, batch.torn) == ([], 0)
         assert all(entry.checked for entry in batch.entries)
         found += [entry.record for entry in batch.entries]  # type: ignore[misc]  # all of known kinds
-    return found
+    return [record for record in found if not (isinstance(record, ConfigUpdate) and record.git_commit)]
 
 
 def said(kind: type[Kind], run: Run) -> list[Kind]:
@@ -207,6 +215,7 @@ def test_what_is_no_number_is_rejected_once_per_key_and_type_and_costs_no_other(
         ("none", "str", 3),
     }
     assert len(rejected) == 13
+    assert said(RunComplete, run)[0].rejected == 3 * 12 + 1, "said once, counted each time"
     assert points(run) == [*((step, None, {"good": 1.0}) for step in range(3)), (3, None, {"text": 7.0})]
     assert len([record for record in caplog.records if "is no number" in record.getMessage()]) == 13
 
@@ -218,8 +227,17 @@ def test_the_step_is_the_callers_or_one_more_than_the_last(run: Run) -> None:
     assert said(RunComplete, run)[0].step == 2**63 - 1
 
 
-@pytest.mark.parametrize("step", [-1, "7", 7.0, 2**63, "x", [1], object(), np.float32(1.0), math.nan])
-def test_what_is_no_step_is_rejected_once_and_the_next_step_is_not_disturbed(step: Any, run: Run) -> None:
+def test_a_step_that_is_a_whole_float_of_any_library_is_a_step(run: Run) -> None:
+    wholes: list[Any] = [7.0, np.float32(8.0), np.float64(9.0), np.array(10.0), torch.tensor(11.0), Decimal(12)]
+    for step in wholes:
+        run.log({"x": 1.0}, step=step)
+    run.log({"x": 1.0})
+    assert [step for step, _, _ in points(run)] == [7, 8, 9, 10, 11, 12, 13]
+    assert said(RunComplete, run)[0].rejected == 0
+
+
+@pytest.mark.parametrize("step", [-1, "7", 7.5, -2.0, 2**63, 1e300, "x", [1], object(), np.float32(1.5), math.nan])
+def test_what_is_no_step_is_counted_and_said_once_and_the_next_step_is_not_disturbed(step: Any, run: Run) -> None:
     run.log({"x": 1.0}, step=3)
     for _ in range(3):
         run.log({"x": 2.0}, step=step)
@@ -231,6 +249,7 @@ def test_what_is_no_step_is_rejected_once_and_the_next_step_is_not_disturbed(ste
     (rejected,) = said(RejectedValue, run)
     assert rejected.key == "step"
     assert rejected.value_type == f"{type(step).__name__}, not 0 to 2**63 - 1"
+    assert said(RunComplete, run)[0].rejected == 12, "each row that was left out counts"
     assert said(Checkpoint, run) == []
     assert said(CollectorFailed, run) == []
 
@@ -305,9 +324,30 @@ def test_a_value_on_its_way_does_not_swallow_what_is_rejected_beside_it(run: Run
 
     assert run.writer is not None
     values = {"text": Refused("str"), "x": Late(torch.tensor(1.5))}
-    run.writer.append(1, run._make_step, 1, 1.0, values, True)
+    run.writer.append(1, run._rows.step, 1, 1.0, values, True)
     assert points(run) == [(1, None, {"x": 1.5})]
     assert [(one.key, one.value_type) for one in said(RejectedValue, run)] == [("text", "str")]
+
+
+def test_a_value_that_raises_anything_at_all_does_not_take_its_row_with_it(run: Run) -> None:
+    class Broken(dict[str, object]):
+        def items(self) -> Any:
+            raise LookupError
+
+    for step in range(2):
+        run.log({"bad": Hostile(), "map": Broken(a=1), "deep": {"bad": Hostile(), "good": 2.0}, "good": 1.0}, step=step)
+    run.log({Hostile(): 3.0, "good": 1.0}, step=2)  # type: ignore[dict-item]  # a key that has no text
+    run.log({"a\ud800": 3.0, "good": 1.0}, step=3)
+    assert points(run) == [
+        (0, None, {"deep/good": 2.0, "good": 1.0}),
+        (1, None, {"deep/good": 2.0, "good": 1.0}),
+        (2, None, {"(unreadable)": 3.0, "good": 1.0}),
+        (3, None, {"a?": 3.0, "good": 1.0}),
+    ]
+    rejected = [(one.key, one.value_type) for one in said(RejectedValue, run)]
+    assert rejected == [("bad", "Hostile"), ("map", "Broken"), ("deep/bad", "Hostile")]
+    assert said(RunComplete, run)[0].rejected == 6
+    assert said(CollectorFailed, run) == []
 
 
 class Hostile:
@@ -393,8 +433,8 @@ def test_a_dict_that_contains_itself_does_not_end_the_run(run: Run) -> None:
     run.log(loop, step=1)
     run.update_config(loop)
     run.log({"x": 2.0}, step=2)
-    assert points(run)[-1] == (2, None, {"x": 2.0})
-    assert said(CollectorFailed, run)
+    assert points(run) == [(1, None, {"x": 1.0}), (2, None, {"x": 2.0})]
+    assert [one.key for one in said(RejectedValue, run)] == ["self"]
 
 
 def test_two_threads_that_log_at_once_lose_nothing(run: Run) -> None:
@@ -523,7 +563,10 @@ def test_finishing_twice_completes_once_and_nothing_follows(run: Run) -> None:
         (None, 0, None),
         (SystemExit(), 0, None),
         (SystemExit(0), 0, None),
-        (SystemExit(3), 1, "SystemExit: 3"),
+        (SystemExit(3), 3, "SystemExit: 3"),
+        (SystemExit(2**80), 1, f"SystemExit: {2**80}"),
+        (GeneratorExit(), 0, None),
+        (OSError("no https://me:canary@host"), 1, "OSError: no https://(hidden)@host"),
         (SystemExit("no data"), 1, "SystemExit: no data"),
         (ValueError("loss is NaN"), 1, "ValueError: loss is NaN"),
         (KeyboardInterrupt(), 1, "KeyboardInterrupt"),
@@ -539,6 +582,190 @@ def test_leaving_the_block_ends_the_run_as_the_block_ended(
             raise error
     (complete,) = said(RunComplete, run)
     assert (complete.exit_code, complete.reason) == (exit_code, reason)
+
+
+def finished_while_handling(error: BaseException, run: Run) -> RunComplete:
+    with contextlib.suppress(type(error)):
+        try:
+            raise error
+        finally:
+            run.finish()
+    (complete,) = said(RunComplete, run)
+    return complete
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code", "reason"),
+    [
+        (ValueError("loss is NaN"), 1, "ValueError: loss is NaN"),
+        (KeyboardInterrupt(), 1, "KeyboardInterrupt"),
+        (SystemExit(4), 4, "SystemExit: 4"),
+        (SystemExit(0), 0, None),
+        (StopIteration(), 0, None),
+        (ConnectionError("at https://me:canary@host"), 1, "ConnectionError: at https://(hidden)@host"),
+    ],
+)
+def test_finishing_while_an_exception_flies_says_that_it_ended_the_run(
+    error: BaseException, exit_code: int, reason: str | None, run: Run
+) -> None:
+    complete = finished_while_handling(error, run)
+    assert (complete.exit_code, complete.reason) == (exit_code, reason)
+
+
+def test_what_the_caller_says_of_the_end_wins_over_what_flies(tmp_path: Path) -> None:
+    for exit_code, expected in ((0, (0, "mine")), (7, (7, "mine")), (None, (1, "mine"))):
+        run = init("p", dir=tmp_path)
+        with contextlib.suppress(ValueError):
+            try:
+                raise ValueError
+            finally:
+                run.finish(exit_code, "mine")
+        (complete,) = said(RunComplete, run)
+        assert (complete.exit_code, complete.reason) == expected
+
+
+def test_a_run_that_was_begun_while_an_error_was_handled_did_not_end_by_it(tmp_path: Path) -> None:
+    try:
+        raise MemoryError("batch 64")
+    except MemoryError:
+        run = init("p", dir=tmp_path)
+        run.finish()
+        second = init("p", dir=tmp_path)
+        complete = finished_while_handling(ValueError("later"), second)
+    assert said(RunComplete, run)[0].exit_code == 0
+    assert (complete.exit_code, complete.reason) == (1, "ValueError: later")
+
+
+def test_the_hooks_of_a_run_are_gone_with_it_whoever_is_finished_first(tmp_path: Path) -> None:
+    leave, hook = sys.exit, threading.excepthook
+    first, second = init("p", dir=tmp_path), init("p", dir=tmp_path)
+    assert sys.exit is not leave
+    for run in (first, second):
+        with pytest.raises(SystemExit, match="3"):
+            sys.exit(3)
+        run.finish()
+    assert sys.exit is leave
+    assert threading.excepthook is hook
+    assert said(RunComplete, first)[0].exit_code == 0
+
+
+def test_one_who_wraps_sys_exit_after_us_keeps_his_wrapping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[object] = []
+    original = sys.exit
+    run = init("p", dir=tmp_path)
+    ours = sys.exit
+
+    def theirs(status: Any = None) -> NoReturn:
+        seen.append(status)
+        ours(status)
+
+    sys.exit = theirs
+    try:
+        run.finish()
+        assert sys.exit is theirs
+        with init("p", dir=tmp_path), contextlib.suppress(SystemExit):
+            sys.exit(5)
+        assert sys.exit is theirs
+        assert seen == [5]
+    finally:
+        sys.exit = ours
+        init("p", dir=tmp_path).finish()
+    assert sys.exit is original
+
+
+def test_logging_after_the_end_warns_once_and_a_disabled_run_never(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run, disabled = init("p", dir=tmp_path), init("p", dir=tmp_path, mode="disabled")
+    run.finish()
+    disabled.finish()
+    for _ in range(3):
+        run.log({"x": 1.0})
+        disabled.log({"x": 1.0})
+    (message,) = caplog.messages
+    assert run.id in message
+    assert "not recorded" in message
+
+
+@pytest.mark.parametrize("width", [1, 40])
+def test_a_run_that_goes_on_counts_its_steps_on(width: int, tmp_path: Path) -> None:
+    """With a file that is longer than what is read of its end, wide rows, and attempts that have no step."""
+    values = {f"x{number}": 1.0 for number in range(width)}
+    for _ in range(2):
+        with init(run_id="r", resume="allow", dir=tmp_path) as run:
+            for _ in range(1500):
+                run.log(values)
+    init(run_id="r", resume="allow", dir=tmp_path).finish()
+    with init(run_id="r", resume="allow", dir=tmp_path) as run:
+        run.log(values)
+        run.log(values, step=10)
+        run.log(values)
+    with init(run_id="r", resume="allow", dir=tmp_path) as run:
+        run.log(values)
+    found = [record.step for record in records_of(run.directory) if isinstance(record, Step)]
+    assert found == [*range(3000), 3000, 10, 11, 3001]
+
+
+def test_only_earlier_launches_say_where_the_steps_go_on(tmp_path: Path) -> None:
+    alone = current_launch()
+    with init(run_id="r", dir=tmp_path) as run:
+        run.log({"x": 1.0}, step=5)
+    assert next_step(run.directory, msgspec.structs.replace(alone, id="other")) == 6
+    assert next_step(run.directory, alone) == 0, "rank 0 of the same launch has logged, and rank 1 comes later"
+    assert next_step(tmp_path / "none", alone) == 0
+
+
+def test_a_journal_that_cannot_be_read_lets_the_steps_begin_anew(tmp_path: Path) -> None:
+    with init(run_id="r", dir=tmp_path) as run:
+        run.log({"x": 1.0}, step=5)
+    (file,) = layout.journal_files(run.directory)
+    file.path.write_bytes(b"\xff" * 200_000)
+    with init(run_id="r", resume="must", dir=tmp_path) as again:
+        again.log({"x": 1.0})
+    assert again.attempt == 2
+
+
+@dataclasses.dataclass
+class Options:
+    """As trainers have them."""
+
+    lr: float = 0.5
+
+
+class Plain:
+    """Settings as attributes."""
+
+    def __init__(self) -> None:
+        self.lr, self._private = 0.5, 1
+
+
+@pytest.mark.parametrize("config", [{"lr": 0.5}, argparse.Namespace(lr=0.5), Options(), Options, Plain()])
+def test_a_config_is_a_mapping_or_an_object_that_is_like_one(config: object, tmp_path: Path) -> None:
+    run = init("p", config=config, dir=tmp_path)
+    assert dict(run.config) == {"lr": 0.5}
+    assert said(Banner, run)[0].config == '{"lr":0.5}'
+
+
+@pytest.mark.parametrize("config", [7, "config.yaml", [("lr", 0.5)]])
+def test_a_config_that_holds_no_settings_is_warned_of(
+    config: object, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = init("p", config=config, dir=tmp_path)
+    assert said(Banner, run)[0].config is None
+    assert "holds no settings" in caplog.text
+
+
+def test_nothing_in_a_config_makes_init_raise(tmp_path: Path) -> None:
+    run = init("p", config={"bad": Hostile(), "deep": [{"bad": Hostile()}], "good": 1}, dir=tmp_path)
+    config = json.loads(said(Banner, run)[0].config or "")
+    assert config == {"bad": "(unreadable)", "deep": [{"bad": "(unreadable)"}], "good": 1}
+
+
+def test_id_is_another_word_for_run_id(tmp_path: Path) -> None:
+    with init(id="mine", dir=tmp_path) as run:
+        assert run.id == "mine"
+    with pytest.raises(UsageError, match="two words for one thing"):
+        init(id="a", run_id="b", dir=tmp_path)
 
 
 def test_a_disabled_run_creates_nothing_and_does_nothing(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from barograph.journal import TailReader, layout
-from barograph.records import Banner, Record, RunComplete, Step
+from barograph.records import Banner, ConfigUpdate, Record, RunComplete, Step
 
 CANARY = "canary-7f3a91c5e2d84b60"
 
@@ -34,12 +34,18 @@ def records_of(directory: Path) -> list[list[Record]]:
     return found
 
 
-def ended(script: str, root: Path, *, returncode: int = 0) -> list[Record]:
+def without_git(records: list[Record]) -> list[Record]:
+    """The records without what a slow git adds: how slow it is depends on the machine."""
+    return [record for record in records if not (isinstance(record, ConfigUpdate) and record.git_commit)]
+
+
+def ended(script: str, root: Path, *, returncode: int = 0, cwd: Path | None = None, **more: str) -> list[Record]:
     """The records of a script that begins one run under `root` and ends in its own way."""
     begin = "import os, sys, barograph\nrun = barograph.init('p', dir=sys.argv[1])\n"
     done = subprocess.run(
         [sys.executable, "-c", begin + script, root],
-        env=environment(),
+        env=environment(**more),
+        cwd=cwd,
         capture_output=True,
         text=True,
         timeout=60,
@@ -55,19 +61,34 @@ def ended(script: str, root: Path, *, returncode: int = 0) -> list[Record]:
     ("script", "returncode", "exit_code", "reason"),
     [
         ("run.log({'loss': 1.0}); run.finish()", 0, 0, None),
-        ("run.log({'loss': 1.0})", 0, 0, "the process ended without finish()"),
+        ("run.log({'loss': 1.0})", 0, None, "the process ended without finish()"),
+        ("run.log({'loss': 1.0}); sys.exit(0)", 0, None, "the process ended without finish()"),
+        ("run.log({'loss': 1.0}); sys.exit(5)", 5, 5, "SystemExit: 5"),
+        ("run.log({'loss': 1.0}); sys.exit('no data')", 1, 1, "SystemExit: no data"),
+        ("run.log({'loss': 1.0}); import argparse; argparse.ArgumentParser().error('x')", 2, 2, "SystemExit: 2"),
+        ("try: sys.exit(5)\nexcept SystemExit: run.log({'loss': 1.0})", 0, None, "the process ended without"),
+        ("run.log({'loss': 1.0})\ntry: 1/0\nfinally: run.finish()", 1, 1, "ZeroDivisionError"),
+        (
+            (
+                "import threading\nthread = threading.Thread(target=int, args=('x',), name='loader')\n"
+                "run.log({'loss': 1.0}); thread.start(); thread.join()"
+            ),
+            0,
+            None,
+            "the process ended without finish(); the thread loader ended with ValueError: ",
+        ),
         ("run.log({'loss': 1.0}); raise ValueError('NaN')", 1, 1, "ValueError: NaN"),
         ("run.log({'loss': 1.0}); raise KeyboardInterrupt", -signal.SIGINT, 1, "KeyboardInterrupt"),
-        ("with run: run.log({'loss': 1.0}); sys.exit(3)", 3, 1, "SystemExit: 3"),
-        ("sys.ps1 = '>>> '; sys.last_value = ValueError('old')\nrun.log({'loss': 1.0})", 0, 0, "the process ended"),
+        ("with run: run.log({'loss': 1.0}); sys.exit(3)", 3, 3, "SystemExit: 3"),
+        ("sys.ps1 = '>>> '; sys.last_value = ValueError('old')\nrun.log({'loss': 1.0})", 0, None, "the process ended"),
         ("import warnings; warnings.simplefilter('error')\nrun.log({'loss': 1.0}); barograph.finish()", 0, 0, None),
     ],
 )
 def test_a_run_ends_as_its_process_ends(
-    script: str, returncode: int, exit_code: int, reason: str | None, tmp_path: Path
+    script: str, returncode: int, exit_code: int | None, reason: str | None, tmp_path: Path
 ) -> None:
     records = ended(script, tmp_path, returncode=returncode)
-    assert [type(record) for record in records] == [Banner, Step, RunComplete]
+    assert [type(record) for record in without_git(records)] == [Banner, Step, RunComplete]
     complete = records[-1]
     assert isinstance(complete, RunComplete)
     assert complete.exit_code == exit_code
@@ -78,7 +99,7 @@ def test_a_run_ends_as_its_process_ends(
 @pytest.mark.parametrize(("script", "returncode"), [("os._exit(0)", 0), ("os.kill(os.getpid(), 15)", -signal.SIGTERM)])
 def test_a_process_that_is_gone_at_once_says_nothing_of_its_end(script: str, returncode: int, tmp_path: Path) -> None:
     records = ended(f"run.log({{'loss': 1.0}}); run.flush(); {script}", tmp_path, returncode=returncode)
-    assert [type(record) for record in records] == [Banner, Step]
+    assert [type(record) for record in without_git(records)] == [Banner, Step]
 
 
 def test_a_forked_child_neither_logs_into_the_run_nor_ends_it(tmp_path: Path) -> None:
@@ -90,7 +111,68 @@ def test_a_forked_child_neither_logs_into_the_run_nor_ends_it(tmp_path: Path) ->
     )
     records = ended(script, tmp_path)
     assert [record.step for record in records if isinstance(record, Step)] == [1, 2, 3]
-    assert [type(record) for record in records] == [Banner, Step, Step, Step, RunComplete]
+    assert [type(record) for record in without_git(records)] == [Banner, Step, Step, Step, RunComplete]
+
+
+CHILD = """
+import multiprocessing, sys
+def train(root, how):
+    import barograph
+    run = barograph.init("p", dir=root)
+    for step in range(100):
+        run.log({"loss": 1.0}, step=step)
+    if how == "raise":
+        raise ValueError("in the child")
+    if how == "exit":
+        sys.exit(6)
+if __name__ == "__main__":
+    child = multiprocessing.get_context(sys.argv[2]).Process(target=train, args=(sys.argv[1], sys.argv[3]))
+    child.start()
+    child.join()
+"""
+
+
+@pytest.mark.parametrize(
+    ("start", "how", "exit_code", "reason"),
+    [
+        ("fork", "return", None, "the process ended without finish()"),
+        ("fork", "raise", 1, "ValueError: in the child"),
+        ("fork", "exit", 6, "SystemExit: 6"),
+        ("spawn", "return", None, "the process ended without finish()"),
+    ],
+)
+def test_a_child_of_multiprocessing_leaves_all_that_it_logged(
+    start: str, how: str, exit_code: int | None, reason: str, tmp_path: Path
+) -> None:
+    (tmp_path / "train.py").write_text(CHILD)
+    line = [sys.executable, os.fspath(tmp_path / "train.py"), os.fspath(tmp_path / "runs"), start, how]
+    subprocess.run(line, env=environment(), capture_output=True, timeout=60, check=True)
+    (directory,) = layout.run_directories(tmp_path / "runs")
+    (records,) = records_of(directory)
+    assert len([record for record in records if isinstance(record, Step)]) == 100
+    complete = records[-1]
+    assert isinstance(complete, RunComplete)
+    assert (complete.exit_code, complete.reason) == (exit_code, reason)
+
+
+def test_a_slow_git_delays_no_step_and_what_it_says_follows(tmp_path: Path) -> None:
+    script = (
+        "import time; run.log({'loss': 1.0}); began = time.monotonic(); assert run.flush()\n"
+        "assert time.monotonic() - began < 1.0, 'the banner waited for git'\ntime.sleep(2.0); run.finish()"
+    )
+    shim = tmp_path / "shim" / "git"
+    shim.parent.mkdir()
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    shim.write_text(f'#!/bin/sh\nsleep 0.8\ncase "$*" in *rev-parse*) echo {commit};; *) echo " M a";; esac\n')
+    shim.chmod(0o755)
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "HEAD").write_text(commit)
+    records = ended(script, tmp_path / "runs", cwd=tmp_path, PATH=f"{shim.parent}:{os.environ['PATH']}")
+    banner, _, update, _ = records
+    assert isinstance(banner, Banner)
+    assert banner.git_commit == f"{commit}-unknown"
+    assert isinstance(update, ConfigUpdate)
+    assert update.git_commit == f"{commit}-dirty"
 
 
 def test_a_working_directory_that_is_gone_costs_no_second_attempt(tmp_path: Path) -> None:
@@ -117,6 +199,7 @@ for _ in range(12):
     deep = {{"inner": deep}}
 config = {{
     "hf_token": "{CANARY}", "nested": {{"WANDB_API_KEY": "{CANARY}"}}, "list": [{{"password": "{CANARY}"}}],
+    "argv": ["--hub-token", "{CANARY}"],
     "url": "https://user:{CANARY}@example.org/x", "note": "use hf_{CANARY.replace("-", "")}", "dataclass": Arguments(),
     "namespace": argparse.Namespace(api_key="{CANARY}", seed=1), "deep": deep, "client-secret": "{CANARY}",
     "headers": {{"Authorization": "Bearer {CANARY}"}}, "aws": ("x", {{"aws_secret_access_key": "{CANARY}"}}),
@@ -144,6 +227,12 @@ with barograph.init("p", config=config, dir=sys.argv[1]) as run:
 RANK = """
 import sys, time, barograph
 time.sleep(float(sys.argv[2]))
+for _ in range(int(sys.argv[3]) if len(sys.argv) > 3 else 0):
+    with barograph.init("sft", dir=sys.argv[1]) as run:
+        run.log({"loss": 1.0}, step=1)
+        time.sleep(float(sys.argv[2]))
+        assert run.flush(30.0)
+        print(run.id)
 with barograph.init("sft", dir=sys.argv[1]) as run:
     run.log({"loss": 1.0}, step=1)
     assert run.flush(30.0)
@@ -151,11 +240,11 @@ with barograph.init("sft", dir=sys.argv[1]) as run:
 """
 
 
-def launch(root: Path, delays: list[float], **more: str) -> list[list[str]]:
-    """What each rank of a launch says, whose ranks begin after so many seconds."""
+def launch(root: Path, delays: list[float], *, before: int = 0, **more: str) -> list[list[str]]:
+    """What each rank of a launch says, whose ranks begin after so many seconds and open `before` other runs first."""
     ranks = [
         subprocess.Popen(
-            [sys.executable, "-c", RANK, root, str(delay)],
+            [sys.executable, "-c", RANK, root, str(delay), str(before)],
             env=environment(
                 MASTER_ADDR="localhost",
                 MASTER_PORT="29500",
@@ -183,7 +272,23 @@ def test_ranks_of_one_launch_write_to_one_run_and_one_attempt_whoever_comes_firs
         banner = records[0]
         assert isinstance(banner, Banner)
         assert (banner.attempt, banner.world_size) == (1, 3)
-        assert [type(record) for record in records] == [Banner, Step, RunComplete]
+        assert [type(record) for record in without_git(records)] == [Banner, Step, RunComplete]
+
+
+def test_each_run_that_a_launch_opens_is_a_run_of_its_own_for_all_ranks(tmp_path: Path) -> None:
+    first, second = launch(tmp_path, [0.5, 0.0], before=2)
+    assert first == second
+    *others, last, attempt = first
+    assert len({*others, last}) == 3
+    assert attempt == "1"
+    for directory in layout.run_directories(tmp_path):
+        assert sorted(file.writer for file in layout.journal_files(directory)) == ["rank1", "train"]
+
+
+def test_a_run_with_a_name_gets_an_attempt_for_each_time_that_a_launch_opens_it(tmp_path: Path) -> None:
+    named = launch(tmp_path, [0.4, 0.0], before=1, BAROGRAPH_RUN_ID="named", BAROGRAPH_RESUME="allow")
+    assert named == [["named", "named", "2"]] * 2
+    assert len(layout.journal_files(tmp_path / "named")) == 4
 
 
 def test_an_elastic_restart_is_another_attempt_of_the_same_run_for_all_ranks(tmp_path: Path) -> None:
@@ -194,8 +299,8 @@ def test_an_elastic_restart_is_another_attempt_of_the_same_run_for_all_ranks(tmp
 
 
 def test_ranks_whose_run_has_a_name_share_it_without_a_common_parent(tmp_path: Path) -> None:
-    words = {"BAROGRAPH_RUN_ID": "named", "BAROGRAPH_RESUME": "allow", "LOCAL_WORLD_SIZE": "1"}
-    assert launch(tmp_path, [0.2, 0.0], **words) == [["named", "1"]] * 2
+    named = launch(tmp_path, [0.2, 0.0], BAROGRAPH_RUN_ID="named", BAROGRAPH_RESUME="allow", LOCAL_WORLD_SIZE="1")
+    assert named == [["named", "1"]] * 2
 
 
 @pytest.mark.slow

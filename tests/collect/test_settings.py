@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,9 +15,9 @@ from barograph.errors import RunConflict, UsageError
 from barograph.journal import layout
 
 RUN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
-ALONE = Launch(rank=0, world_size=1, one_host=True, id="a", run_key="0123456789abcdef", begun=0.0)
-SECOND = Launch(rank=1, world_size=2, one_host=True, id="b", run_key="0123456789abcdef", begun=0.0)
-FAR = Launch(rank=1, world_size=2, one_host=False, id="c", run_key="0123456789abcdef", begun=0.0)
+ALONE = Launch(rank=0, world_size=1, one_host=True, identified=True, id="a", run_key="0123456789abcdef", begun=0.0)
+SECOND = Launch(rank=1, world_size=2, one_host=True, identified=True, id="b", run_key="0123456789abcdef", begun=0.0)
+FAR = Launch(rank=1, world_size=2, one_host=False, identified=False, id="c", run_key="0123456789abcdef", begun=0.0)
 
 
 @pytest.fixture(autouse=True)
@@ -146,12 +147,32 @@ def test_a_folder_without_a_journal_is_no_run(tmp_path: Path) -> None:
     assert resolve(launch=ALONE, run_id="begun", resume="never", directory=tmp_path).run_id == "begun"
 
 
-def test_ranks_of_one_host_work_out_the_same_id_and_ranks_of_several_are_told_what_to_do(tmp_path: Path) -> None:
+def test_ranks_of_an_identified_launch_work_out_the_same_id(tmp_path: Path) -> None:
     assert resolve(launch=SECOND, project="SFT run", directory=tmp_path).run_id == "SFT-run-0123456789"
     assert resolve(launch=SECOND, directory=tmp_path).run_id == "run-0123456789"
-    with pytest.raises(UsageError, match=r"rank 1 of 2 cannot know.*BAROGRAPH_RUN_ID to the same new id"):
-        resolve(launch=FAR, directory=tmp_path)
     assert resolve(launch=FAR, run_id="given", directory=tmp_path).run_id == "given"
+
+
+def test_where_the_hosts_cannot_agree_rank_0_records_and_the_others_say_what_to_do(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = resolve(launch=msgspec.structs.replace(FAR, rank=0), project="p", directory=tmp_path)
+    assert first.enabled
+    assert re.fullmatch(r"p-\d{8}-\d{6}-[0-9a-f]{4}", first.run_id)
+    assert caplog.messages == []
+    assert not resolve(launch=FAR, directory=tmp_path).enabled
+    assert "rank 1 of 2 cannot know" in caplog.text
+    assert "Set BAROGRAPH_RUN_ID to the same new id" in caplog.text
+    assert resolve(launch=FAR, run_id="given", directory=tmp_path).enabled
+
+
+def test_a_run_folder_that_is_a_link_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "mine").symlink_to(tmp_path / "real")
+    assert resolve(launch=ALONE, run_id="mine", directory=tmp_path).enabled
+    (message,) = caplog.messages
+    assert str(tmp_path / "mine") in message
+    assert "is a link; barograph serve does not follow links" in message
 
 
 def test_the_folder_may_begin_with_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -219,7 +219,7 @@ def _record(run: Path, verdicts: "list[Verdict]") -> None:
     attempt = max((file.attempt for file in layout.journal_files(run)), default=1)
     banner = Banner(run=run.name, attempt=attempt, writer="judge", time=time.time(), pid=os.getpid())
     writer = JournalWriter(run, lambda: banner)
-    for record in (*verdicts, RunComplete(time=time.time())):
+    for record in (*verdicts, RunComplete(time=time.time(), exit_code=0)):
         writer.append(None, lambda record: record, record)
     writer.close()
 

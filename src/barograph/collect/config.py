@@ -1,6 +1,29 @@
 """The settings of a run as users meet them: a mapping that records what is added to it."""
 
+import dataclasses
+import logging
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
+
+logger = logging.getLogger("barograph")
+
+
+def mapping_of(config: object) -> dict[str, object]:
+    """The settings in a mapping, an `argparse.Namespace`, a dataclass or any object with attributes.
+
+    Never raises: what cannot be read as settings is warned of, and there are none.
+    """
+    try:
+        if config is None:
+            return {}
+        if isinstance(config, Mapping):
+            return dict(config)
+        if dataclasses.is_dataclass(config) and not isinstance(config, type):
+            return {field.name: getattr(config, field.name, None) for field in dataclasses.fields(config)}
+        return {name: value for name, value in vars(config).items() if not (name.startswith("_") or callable(value))}
+    except Exception:  # noqa: BLE001 - a user's object may raise anything when it is looked into
+        kind = type(config).__name__
+        logger.warning("barograph: config=%s holds no settings, and none are recorded. Pass a dict.", kind)
+        return {}
 
 
 class Config(MutableMapping[str, object]):

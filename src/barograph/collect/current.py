@@ -19,21 +19,24 @@ def init(
     name: str | None = None,
     run_id: str | None = None,
     group: str | None = None,
-    config: Mapping[str, object] | None = None,
+    config: object = None,
     resume: str | None = None,
     dir: str | os.PathLike[str] | None = None,  # noqa: A002 - the field's word for it
     mode: str | None = None,
+    id: str | None = None,  # noqa: A002 - the field's word for it
 ) -> Run:
     """Begin a run and make it the current one; a current run that is still open is finished first.
 
     See `barograph.collect.run.init` for the arguments.
     """
-    global _current
+    global _current, _warned
     if _current is not None:
         _current.finish()
+        _current = None
     _current = one_run.init(
-        project, name=name, run_id=run_id, group=group, config=config, resume=resume, dir=dir, mode=mode
+        project, name=name, run_id=run_id, group=group, config=config, resume=resume, dir=dir, mode=mode, id=id
     )
+    _warned = False
     return _current
 
 
@@ -53,8 +56,8 @@ def alert(title: str, text: str = "", level: str = "warning", step: int | None =
         _current.alert(title, text, level, step)
 
 
-def finish(exit_code: int = 0, reason: str | None = None) -> None:
-    """End the current run; does nothing if there is none."""
+def finish(exit_code: int | None = None, reason: str | None = None) -> None:
+    """End the current run, as `Run.finish` does; does nothing if there is none."""
     global _current
     if _current is not None:
         _current.finish(exit_code, reason)
@@ -65,4 +68,4 @@ def _warn_once(what: str) -> None:
     global _warned
     if not _warned:
         _warned = True
-        logger.warning("barograph.%s was called before barograph.init: nothing is recorded.", what)
+        logger.warning("barograph.%s was called without an open run: nothing is recorded. Call barograph.init.", what)

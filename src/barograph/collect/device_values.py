@@ -1,13 +1,20 @@
 """Numbers that live on a device, read without making the training step wait.
 
 Reading a tensor on a GPU stops the step until the GPU is done. So the value is copied on the device into a slot that
-was allocated before, from there without blocking into pinned host memory, and an event marks the end of the copy. The
-writer's thread reads the host memory once the event has passed; until then it is `NotYet`.
+was allocated before, and from there, without blocking, into pinned host memory, between two copies of a ticket that no
+earlier value of the slot had. The writer's thread looks only at that memory: the value is there when both tickets are,
+and until then it is `NotYet`. Asking an event instead would be a CUDA call beside the training thread, which can
+invalidate a CUDA graph that is being captured there.
+
+Only a value that is long overdue is asked for by its event: after an error of the device nothing arrives any more, and
+whoever waits for it would hold up everything behind it, the last line of the run as well. A capture does not meet that
+question: it begins by waiting for the device, so that what was given before it has arrived.
 
 torch is never imported here: a tensor brings its own methods, and with it torch is loaded already.
 """
 
 import sys
+import time
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -19,6 +26,10 @@ if TYPE_CHECKING:
 
 SLOTS = 256
 """Slots allocated per device at first use; more are made one by one if the writer's thread falls behind."""
+
+
+PATIENCE_S = 5.0
+"""Seconds after which the device is asked for a value that has not arrived; less than a run waits at its end."""
 
 
 class HostValue:
@@ -36,44 +47,74 @@ class CudaValue:
     """A copy that is on its way from a CUDA device to pinned memory."""
 
     def __init__(self, tensor: "torch.Tensor") -> None:
+        """Raises `RuntimeError` while a CUDA graph is captured: what is recorded in it has no value yet."""
+        if sys.modules["torch"].cuda.is_current_stream_capturing():
+            raise RuntimeError("a CUDA graph is being captured, so that the tensor has no value yet")
         source = _local(tensor).detach()
         self._free = _free_slots(source.device)
         try:
             self._slot = self._free.popleft()
         except IndexError:
             self._slot = _Slot(source.device)
-        self._slot.begin(source)
+        self._ticket = self._slot.begin(source)
+        self._asked_at = time.monotonic()
         self._value: float | None = None
 
     def read(self) -> float:
-        """The number, the same at every call. Raises `NotYet` while the device has not delivered it."""
+        """The number, the same at every call. Raises `NotYet` while the device has not delivered it, and
+        `RuntimeError` when it never will."""
         if self._value is None:
-            if not self._slot.event.query():
+            self._value = delivered(self._slot.host, self._ticket)
+            if self._value is None:
+                self._overdue()
                 raise NotYet
-            self._value = float(self._slot.host)
             self._free.append(self._slot)
         return self._value
+
+    def _overdue(self) -> None:
+        """After `PATIENCE_S`, and then as seldom again, ask the device; it raises what is wrong with it."""
+        now = time.monotonic()
+        if now - self._asked_at >= PATIENCE_S:
+            self._asked_at = now
+            if self._slot.event.query() and delivered(self._slot.host, self._ticket) is None:
+                raise RuntimeError("the device says that it delivered a value, and it is not there")
 
 
 DeviceValue = HostValue | CudaValue
 """A number that may still be on its way."""
 
 
+def delivered(host: "torch.Tensor", ticket: float) -> float | None:
+    """The value in `host: [ticket, value, ticket]`; None while not both tickets are this one.
+
+    Whichever end of the memory is written first, the value is complete when both ends are; it is read after them.
+    """
+    first, _, last = host.tolist()
+    return float(host[1]) if first == last == ticket else None
+
+
 class _Slot:
-    """One float on the device, one in pinned memory, and the event between them."""
+    """Three numbers on the device, three in pinned memory, and the event after the copy from here to there."""
 
     def __init__(self, device: "torch.device") -> None:
         torch = sys.modules["torch"]
         # A tensor made in inference mode could not be written to outside of it, and slots are used again and again.
         with torch.inference_mode(False):
-            self.on_device = torch.empty((), dtype=torch.float64, device=device)
-            self.host = torch.empty((), dtype=torch.float64, pin_memory=True)
+            self.on_device = torch.zeros(3, dtype=torch.float64, device=device)
+            self.middle = self.on_device[1]
+            # Pinned memory is the host's, whatever the user's default device is.
+            self.host = torch.zeros(3, dtype=torch.float64, device="cpu", pin_memory=True)
         self.event = torch.cuda.Event()
+        self.ticket = 0.0
 
-    def begin(self, source: "torch.Tensor") -> None:
-        self.on_device.copy_(source.reshape(()))
+    def begin(self, source: "torch.Tensor") -> float:
+        """Send the value of `source` on its way; returns its ticket."""
+        self.ticket += 1.0
+        self.on_device.fill_(self.ticket)
+        self.middle.copy_(source.reshape(()))
         self.host.copy_(self.on_device, non_blocking=True)
         self.event.record(sys.modules["torch"].cuda.current_stream(source.device))
+        return self.ticket
 
 
 _FREE: "dict[torch.device, deque[_Slot]]" = {}

@@ -4,33 +4,23 @@ both are where people keep secrets."""
 import argparse
 import contextlib
 import dataclasses
-import re
 import socket
-import subprocess
 import sys
 from collections.abc import Mapping
+from enum import Enum
 from importlib import metadata
-from pathlib import Path
 
 import msgspec
+
+from barograph.collect.config import mapping_of
+from barograph.collect.secrets import HIDDEN, UNREADABLE, names_secret, shown, text_of, without_flags
 
 PACKAGES = (
     *("barograph", "torch", "transformers", "accelerate", "peft", "trl"),
     *("datasets", "tokenizers", "deepspeed", "numpy"),
 )
-_SECRET = re.compile(
-    r"(?<!eos_)(?<!bos_)(?<!pad_)(?<!unk_)(?<!mask_)(?<!sep_)(?<!cls_)(?<!image_)token$"
-    r"|secret|password|passwd|passphrase|credential|(?:api|access|private|auth|encryption)[_-]?key"
-    r"|authorization|bearer|cookie",
-    re.IGNORECASE,
-)
-_SECRET_TEXT = re.compile(
-    r"(?<=://)[^/@\s]+:[^/@\s]+(?=@)|\b(?:hf|ghp|gho|github_pat|sk|xox[abp])[-_][A-Za-z0-9_-]{16,}"
-)
 _TEXT_LIMIT = 10_000
 _DEEPEST = 8
-_GIT_S = 0.5
-"""Seconds that git may take: no step is on disk before the banner, and the banner waits for it."""
 
 
 def versions() -> dict[str, str]:
@@ -42,22 +32,6 @@ def versions() -> dict[str, str]:
             if isinstance(version, str):
                 found[package] = version
     return found
-
-
-def git_commit(folder: Path | None = None) -> str | None:
-    """HEAD of the work tree that `folder` (default: the working directory) lies in; None outside of one.
-
-    It ends in `-dirty` if tracked files differ, in `-unknown` if git could not tell that in time.
-    """
-    try:
-        commit = _git(folder, "rev-parse", "HEAD")
-    except (OSError, subprocess.SubprocessError):
-        return None
-    try:
-        changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
-    except (OSError, subprocess.SubprocessError):
-        return f"{commit}-unknown"
-    return f"{commit}-dirty" if changed else commit
 
 
 def host() -> str:
@@ -85,38 +59,38 @@ def device() -> str | None:
 
 
 def config_text(config: Mapping[str, object]) -> str:
-    """The settings as JSON text; what JSON cannot hold becomes its text, what looks like a secret `(hidden)`."""
+    """The settings as JSON text; what JSON cannot hold becomes its text, what looks like a secret `(hidden)`, and what
+    cannot be read `(unreadable)`. Never raises."""
     return msgspec.json.encode(_plain(config, depth=0)).decode()
 
 
 def _plain(value: object, *, depth: int) -> object:
-    if isinstance(value, argparse.Namespace):
-        value = vars(value)
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
+    try:
+        return _looked_into(value, depth=depth)
+    except Exception:  # noqa: BLE001 - a user's object may raise anything when it is looked into
+        return UNREADABLE
+
+
+def _looked_into(value: object, *, depth: int) -> object:
+    if isinstance(value, argparse.Namespace) or (dataclasses.is_dataclass(value) and not isinstance(value, type)):
+        value = mapping_of(value)
     if isinstance(value, Mapping | list | tuple | set | frozenset) and depth >= _DEEPEST:
         return "(too deep)"  # its text would show the secrets in it
     if isinstance(value, Mapping):
         return {
-            _text(key): "(hidden)" if _SECRET.search(str(key)) and item is not None else _plain(item, depth=depth + 1)
+            _text(key): HIDDEN if names_secret(key) and item is not None else _plain(item, depth=depth + 1)
             for key, item in value.items()
         }
     if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item, depth=depth + 1) for item in value]
-    if value is None or isinstance(value, bool | int):
-        return value if not isinstance(value, int) or abs(value) < 2**63 else str(value)
+        return [_plain(item, depth=depth + 1) for item in without_flags(list(value))]
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int) and not isinstance(value, Enum):
+        return int(value) if abs(value) < 2**63 else str(value)
     if isinstance(value, float):
-        return value if value - value == 0 else str(value)
+        return float(value) if value - value == 0 else str(value)
     return _text(value)
 
 
 def _text(value: object) -> str:
-    text = str(value)[: 2 * _TEXT_LIMIT].encode("utf-8", "replace").decode()
-    return _SECRET_TEXT.sub("(hidden)", text)[:_TEXT_LIMIT]
-
-
-def _git(folder: Path | None, *arguments: str) -> str:
-    # Without optional locks: a `git status` of the user's must not meet ours.
-    line = ["git", "--no-optional-locks", "-C", str(folder or "."), *arguments]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=_GIT_S, check=True)  # noqa: S603 - fixed words
-    return done.stdout.strip()
+    return shown(text_of(value)[: 2 * _TEXT_LIMIT])[:_TEXT_LIMIT]

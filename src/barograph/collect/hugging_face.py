@@ -17,20 +17,21 @@ import logging
 import os
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Protocol, SupportsFloat
+from typing import Protocol
 
 import transformers
 
-from barograph.collect import environment
+from barograph.collect.failed_training import watch
 from barograph.collect.launch import current_launch
+from barograph.collect.outside_training import Measured, measured, record_apart
 from barograph.collect.raw_loss import RawLoss, Trainer, training_frame
 from barograph.collect.run import Model, Run, open_run
 from barograph.collect.settings import resolve, slug
 from barograph.errors import UsageError
-from barograph.journal import JournalWriter
-from barograph.records import Banner, RunComplete, Step
+from barograph.journal.writer import described
 
 STATE_KEY = "barograph"
 """Our entry in `stateful_callbacks` of a checkpoint's `trainer_state.json`."""
@@ -40,6 +41,9 @@ FINAL_ROW = "train_runtime"
 
 LOGGED_INSTEAD = "The loss of the curve is what the Trainer logs: a mean over logging_steps, without NaN."
 """Said by the collector `raw_loss` where it does not run."""
+
+KEPT_ROWS = 1_000
+"""Rows measured before training that are kept until it begins; of more than that, the oldest go."""
 
 REPLAN_S = 5.0
 """Seconds between two records of the planned steps, for trainings whose end moves, such as those on wall time."""
@@ -113,20 +117,6 @@ def _recorder(trainer: Trainer) -> object:
     return [one for one in trainer.callback_handler.callbacks if isinstance(one, TrainerCallback)][-1]
 
 
-def _log_after_training(run: Run | None, step: int, values: Mapping[str, object]) -> None:
-    """Record an evaluation of the trained model: in a journal file of its own, because the training's has ended."""
-    if run is None or run.attempt is None:
-        return
-    metrics = {key: float(value) for key, value in values.items() if isinstance(value, SupportsFloat)}
-    banner = Banner(
-        run=run.id, attempt=run.attempt, writer="evaluate", time=time.time(), pid=os.getpid(), host=environment.host()
-    )
-    writer = JournalWriter(run.directory, lambda: banner)
-    writer.append(step, functools.partial(Step, step=step, time=time.time(), metrics=metrics))
-    writer.append(None, functools.partial(RunComplete, time=time.time(), step=step))
-    writer.close()
-
-
 class TrainerCallback(transformers.TrainerCallback):  # type: ignore[misc]  # transformers is not typed
     """Records a training with Hugging Face's `Trainer`; owns the run from `on_train_begin` to `on_train_end`."""
 
@@ -153,13 +143,18 @@ class TrainerCallback(transformers.TrainerCallback):  # type: ignore[misc]  # tr
         self._resume = resume
         self._run: Run | None = None
         self._raw_loss: RawLoss | None = None
-        self._trainer: Trainer | None = None
+        self._trainer: weakref.ref[Trainer] | None = None
         self._ended: Run | None = None
+        self._kept: deque[Measured] = deque(maxlen=KEPT_ROWS)
         self._writes_metrics = True
         self._left_out: set[str] = set()
         self._planned = 0
         self._planned_at = 0.0
-        self._watched: weakref.WeakSet[Trainer] = weakref.WeakSet()
+
+    def __getstate__(self) -> dict[str, object]:
+        """Of a copy or a pickle: the settings, without run and trainer. A copy records the trainings of its own."""
+        running: dict[str, object] = {"_run": None, "_raw_loss": None, "_trainer": None, "_ended": None}
+        return {**vars(self), **running, "_kept": self._kept.copy()}
 
     @property
     def run(self) -> Run | None:
@@ -173,8 +168,8 @@ class TrainerCallback(transformers.TrainerCallback):  # type: ignore[misc]  # tr
                 f"attach() was given a {type(trainer).__name__}, which has no training_step and train",
                 advice="Pass the transformers Trainer that this callback was added to",
             )
-        self._trainer = trainer
-        self._watch(trainer)
+        self._trainer = weakref.ref(trainer)
+        watch(trainer, self)
         if self._run is not None:
             self._guarded("raw_loss", self._listen)
 
@@ -235,42 +230,32 @@ class TrainerCallback(transformers.TrainerCallback):  # type: ignore[misc]  # tr
     def _leave_out(self, collector: str, error: Exception) -> None:
         self._left_out.add(collector)
         if self._run is None:
-            logger.warning("barograph leaves %r out of this training: %s", collector, error)
+            logger.warning("barograph leaves %r out of this training: %s", collector, described(error))
             return
         self._run.collector_failed(collector, error)
         if collector == "raw_loss":
             self._stop_listening()
-            self._run.collector("raw_loss", running=False, detail=f"{error}. {LOGGED_INSTEAD}")
+            self._run.collector("raw_loss", running=False, detail=f"{described(error)}. {LOGGED_INSTEAD}")
+
+    def training_failed(self, error: BaseException) -> None:
+        """The trainer's `train` raised: the run has crashed, at once."""
+        self._guarded("end of training", self._crash, error)
 
     def _meet(self) -> None:
         frame = training_frame(self)
         if frame is not None:
-            self._watch(frame.f_locals["self"])
-
-    def _watch(self, trainer: Trainer) -> None:
-        """See `train` fail: no event tells a callback of it, and in a notebook the process lives on."""
-        if trainer in self._watched:
-            return
-        self._watched.add(trainer)
-        original = trainer.train
-
-        @functools.wraps(original)
-        def train(*arguments: object, **named: object) -> object:
-            try:
-                return original(*arguments, **named)
-            except BaseException as error:
-                self._guarded("end of training", self._crash, error)
-                raise
-
-        trainer.train = train
+            watch(frame.f_locals["self"], self)
 
     def _begin(self, args: Arguments, state: State, model: object) -> None:
         frame = training_frame(self)
-        variables = frame.f_locals if frame is not None else {"self": self._trainer}
-        trainer: Trainer | None = variables["self"]
+        variables = frame.f_locals if frame is not None else {}
+        trainer: Trainer | None = variables["self"] if frame is not None else self._attached()
         resumed_from = _resumed_from(variables.get("resume_from_checkpoint"), args, state)
         interrupted = self._run.id if self._run is not None else None
         self._end(1, "training began again before it had ended")
+        self._ended = None
+        kept = tuple(self._kept)
+        self._kept.clear()
         launch = current_launch()
         if trainer is not None and _recorder(trainer) is not self:
             return
@@ -300,8 +285,22 @@ class TrainerCallback(transformers.TrainerCallback):  # type: ignore[misc]  # tr
         if self._writes_metrics:
             self._run.collector("metrics", running=True, detail="What the Trainer logs and evaluates, when it does.")
             self._run.collector("checkpoints", running=True, detail=f"Every checkpoint saved to {facts.output_dir}.")
-        self._trainer = trainer
+            self._keep(kept, resumed=state.global_step > 0)
+        if trainer is not None:
+            self._trainer = weakref.ref(trainer)
+            watch(trainer, self)  # it may be a copy, or the callback was added after the trainer was made
         self._guarded("raw_loss", self._listen)
+
+    def _attached(self) -> Trainer | None:
+        return None if self._trainer is None else self._trainer()
+
+    def _keep(self, rows: Iterable[Measured], *, resumed: bool) -> None:
+        """Record what was measured before training; in a resumed training that must wait for its end."""
+        for row in rows:
+            if resumed:
+                self._kept.append(row)
+            elif self._run is not None:
+                self._run.log_metrics(row.step, row.metrics)
 
     def _plan(self, steps: int) -> None:
         self._planned, self._planned_at = steps, time.monotonic()
@@ -312,15 +311,16 @@ class TrainerCallback(transformers.TrainerCallback):  # type: ignore[misc]  # tr
         """Wrap the trainer's step, and say in the run whether the raw loss is recorded."""
         if self._run is None or self._raw_loss is not None:
             return
-        if self._trainer is None:
+        trainer = self._attached()
+        if trainer is None:
             self._run.collector(
                 "raw_loss",
                 running=False,
                 detail=f"No trainer was found on the stack: call attach(trainer). {LOGGED_INSTEAD}",
             )
             return
-        self._raw_loss = RawLoss(self._trainer, guarded=functools.partial(self._guarded, "raw_loss"))
-        step = f"{type(self._trainer).__name__}.training_step"
+        self._raw_loss = RawLoss(trainer, guarded=functools.partial(self._guarded, "raw_loss"))
+        step = f"{type(trainer).__name__}.training_step"
         self._run.collector("raw_loss", running=True, detail=f"The sum over the micro-batches of what {step} returns.")
 
     def _stop_listening(self) -> None:
@@ -342,7 +342,10 @@ class TrainerCallback(transformers.TrainerCallback):  # type: ignore[misc]  # tr
             return
         named = {series_name(key): value for key, value in row.items()}
         if self._run is None:
-            _log_after_training(self._ended, step, named)
+            if self._ended is None:
+                self._kept.append(measured(step, named))
+            else:
+                record_apart(self._ended, [measured(step, named)])
         elif self._raw_loss is not None:
             self._run.log_metrics(step, named)
         else:
@@ -360,14 +363,18 @@ class TrainerCallback(transformers.TrainerCallback):  # type: ignore[misc]  # tr
 
     def _crash(self, error: BaseException) -> None:
         """A loss whose window was complete is recorded, though its step was never made: it may be why."""
-        if self._run is not None and self._raw_loss is not None and self._trainer is not None:
+        trainer = self._attached()
+        if self._run is not None and self._raw_loss is not None and trainer is not None:
             parts = self._raw_loss.take()
-            if len(parts) == self._trainer.args.gradient_accumulation_steps:
-                self._run.observe_step(self._trainer.state.global_step + 1, parts)
-        self._end(1, f"{type(error).__name__}: {error}"[:500])
+            if len(parts) == trainer.args.gradient_accumulation_steps:
+                self._run.observe_step(trainer.state.global_step + 1, parts)
+        self._end(1, described(error))
 
     def _end(self, exit_code: int, reason: str | None) -> None:
         self._stop_listening()
-        self._ended, self._run = self._run, None
-        if self._ended is not None:
+        if self._run is not None:
+            self._ended, self._run = self._run, None
             self._ended.finish(exit_code, reason)
+            if self._kept:
+                record_apart(self._ended, self._kept)
+                self._kept.clear()

@@ -1,10 +1,11 @@
 """What a user's `log` may hold: numbers, one-element tensors and arrays, and nested dicts of them; how they are copied
 in the training step, and read later in the writer's thread."""
 
+import operator
 from collections.abc import Iterator, Mapping
 
 from barograph.collect.device_values import DeviceValue, device_value, is_tensor
-from barograph.records import Record, Step
+from barograph.collect.secrets import text_of
 
 NO_NUMBER = (TypeError, ValueError, OverflowError, RuntimeError)
 """What a value raises that cannot be read as a number; the last one is torch's for everything."""
@@ -29,8 +30,16 @@ def copied(values: Mapping[str, object]) -> dict[str, object]:
         if type(value) is float or type(value) is int:  # most are, and they need no other question
             held[key] = value
         else:
-            held[key] = copied(value) if isinstance(value, Mapping) else copied_value(value)
+            try:
+                held[key] = _nested(value) if isinstance(value, Mapping) else copied_value(value)
+            except Exception:  # noqa: BLE001 - whatever a user's value does, it must not take its row with it
+                held[key] = Refused(type(value).__name__)
     return held
+
+
+def _nested(values: Mapping[str, object]) -> dict[str, object]:
+    """As `copied`, but a dict that cannot be copied, such as one that contains itself, spoils all that it lies in."""
+    return {key: _nested(item) if isinstance(item, Mapping) else copied_value(item) for key, item in values.items()}
 
 
 def copied_value(value: object) -> float | DeviceValue | Refused:
@@ -50,7 +59,7 @@ def copied_value(value: object) -> float | DeviceValue | Refused:
             value = value.item()
         if hasattr(type(value), "__float__"):
             return float(value)  # type: ignore[arg-type]  # it has __float__
-    except NO_NUMBER:
+    except Exception:  # noqa: BLE001 - a user's value may raise anything, and must not take its row with it
         return Refused(type(value).__name__)
     return Refused(type(value).__name__)
 
@@ -58,7 +67,7 @@ def copied_value(value: object) -> float | DeviceValue | Refused:
 def flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
     """The values with the keys of nested dicts joined by `/`."""
     for key, value in values.items():
-        name = f"{prefix}{key}"
+        name = prefix + text_of(key)
         if isinstance(value, Mapping):
             yield from flat(value, f"{name}/")
         else:
@@ -81,10 +90,20 @@ def kind_of(value: object) -> str:
     return value.kind if isinstance(value, Refused) else type(value).__name__
 
 
-def step_lines(step: int, at: float, metrics: dict[str, float], fills_loss: bool) -> list[Record]:
-    """The line of a step; none if nothing of it is a number."""
-    loss = None
-    if fills_loss:
-        loss = metrics.pop("loss", None)
-        loss = metrics.get("train/loss") if loss is None else loss
-    return [Step(step=step, loss=loss, time=at, metrics=metrics)] if metrics or loss is not None else []
+def step_of(step: object) -> int | None:
+    """What a user gave as a step, as an int of Python's; whole floats of any library are steps too, others are none."""
+    try:
+        if hasattr(type(step), "__index__") and not _is_float(step):
+            at = operator.index(step)  # type: ignore[arg-type]  # it has one
+        elif hasattr(type(step), "__float__") and float(step).is_integer():  # type: ignore[arg-type]  # it has one
+            at = int(float(step))  # type: ignore[arg-type]  # as above
+        else:
+            return None
+    except Exception:  # noqa: BLE001 - a user's value may raise anything
+        return None
+    return at if 0 <= at < 2**63 else None
+
+
+def _is_float(value: object) -> bool:
+    """Whether a tensor or an array has an `__index__` that it refuses, as it holds floats."""
+    return any(word in str(getattr(value, "dtype", "")) for word in ("float", "double", "half"))

@@ -8,14 +8,15 @@ by the tokens of the whole window, so that the sum over the micro-batches of a w
 `training_step` is wrapped on the one trainer that trains, and only while it trains: the outermost method is seen,
 whatever a subclass overrides (`compute_loss`, `training_step` with or without `super()`, TRL's trainers), and no other
 trainer pays anything. A forward hook was tried and misses losses that a subclass computes; wrapping
-`Trainer.training_step` on the class misses a subclass that never calls it.
+`Trainer.training_step` on the class misses a subclass that never calls it. The wrap holds the trainer weakly: the
+bound method in its place would be a cycle that keeps the model in memory after `del trainer`.
 
 With several ranks this is the loss of this rank's own batches. Where the Trainer averages tokens over devices it has
 scaled it by the number of ranks; the mean over ranks is the loss of the step.
 """
 
-import functools
 import sys
+import weakref
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Protocol
@@ -62,11 +63,13 @@ def training_frame(callback: object) -> FrameType | None:
     """The innermost running method of the trainer that holds `callback`; None if no such method is running.
 
     No callback argument holds the trainer, so the stack is searched for it: a `self` with a `callback_handler`. Only
-    the instances' own attributes are looked at, never computed ones.
+    the instances' own attributes are looked at, never computed ones. The locals of functions that are no methods are
+    not touched, because reading them makes a copy that lives as long as the function runs: the user's `del trainer`
+    in it would free nothing.
     """
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        owner = frame.f_locals.get("self")
+        owner = frame.f_locals.get("self") if frame.f_code.co_varnames[:1] == ("self",) else None
         callbacks = getattr(_own(owner, "callback_handler"), "callbacks", ())
         if any(one is callback for one in callbacks):
             return frame
@@ -79,17 +82,36 @@ def _own(owner: object, name: str) -> object:
 
 
 class RawLoss:
-    """Owns the wrap around one trainer's `training_step`, from construction to `remove`."""
+    """Stands in the place of one trainer's `training_step`, from construction to `remove`."""
 
     def __init__(self, trainer: Trainer, *, guarded: Callable[[Callable[[object], None], object], None]) -> None:
-        """Wraps `trainer.training_step`. `guarded(act, loss)` calls `act(loss)` and lets no exception through."""
-        self._trainer = trainer
+        """Takes the place of `trainer.training_step`. `guarded(act, loss)` calls `act(loss)` and lets no exception
+        through."""
+        self._trainer = weakref.ref(trainer)
         self._guarded = guarded
         self._parts: list[torch.Tensor | float] = []
         self._listening = True
-        self._before = _own(trainer, "training_step")
-        self._wrapped = self._wrap(trainer.training_step)
-        trainer.training_step = self._wrapped
+        self._before: Callable[..., torch.Tensor] | None = _own(trainer, "training_step")  # type: ignore[assignment]  # it is callable
+        trainer.training_step = self
+
+    def __call__(self, *arguments: object, **named: object) -> "torch.Tensor":
+        """One micro-batch: what the trainer's own step returns, heard on the way."""
+        if self._before is not None:
+            loss = self._before(*arguments, **named)
+        else:
+            trainer = self._trainer()
+            if trainer is None:
+                raise ReferenceError("training_step was called after its trainer had been freed")
+            loss = type(trainer).training_step(trainer, *arguments, **named)
+        if self._listening:
+            self._guarded(self.update, loss)
+        return loss
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        """A copy of the trainer, or a pickle of it, gets the step that it would have without us."""
+        if self._before is not None:
+            return _itself, (self._before,)
+        return getattr, (self._trainer(), "training_step")
 
     def update(self, loss: object) -> None:
         """Take the loss of one micro-batch. Raises `UsageError` for what is no number and no tensor of one element.
@@ -117,19 +139,14 @@ class RawLoss:
         """Put back what was there. If someone wrapped ours meanwhile, theirs stays and ours only passes through."""
         self._listening = False
         self._parts.clear()
-        if _own(self._trainer, "training_step") is not self._wrapped:
+        trainer = self._trainer()
+        if trainer is None or _own(trainer, "training_step") is not self:
             return
         if self._before is None:
-            del self._trainer.training_step
+            del trainer.training_step
         else:
-            self._trainer.training_step = self._before  # type: ignore[assignment]  # it is what we found there
+            trainer.training_step = self._before
 
-    def _wrap(self, original: "Callable[..., torch.Tensor]") -> "Callable[..., torch.Tensor]":
-        @functools.wraps(original)
-        def training_step(*arguments: object, **named: object) -> "torch.Tensor":
-            loss = original(*arguments, **named)
-            if self._listening:
-                self._guarded(self.update, loss)
-            return loss
 
-        return training_step
+def _itself(found: object) -> object:
+    return found

@@ -5,13 +5,10 @@
 opening a run, before training begins, refuses what cannot be.
 """
 
-import atexit
 import contextlib
 import functools
 import logging
-import operator
 import os
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -21,12 +18,17 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self
 import msgspec
 
 from barograph.collect import environment
-from barograph.collect.config import Config
-from barograph.collect.launch import Launch, current_launch
-from barograph.collect.logged_values import NO_NUMBER, Refused, copied, copied_value, flat, kind_of, number, step_lines
+from barograph.collect.config import Config, mapping_of
+from barograph.collect.ending import Ending, Witness, ending_of
+from barograph.collect.launch import Launch, count_opened, current_launch
+from barograph.collect.logged_values import NO_NUMBER, copied, copied_value, number, step_of
+from barograph.collect.opening import Opening
+from barograph.collect.resumed import next_step
+from barograph.collect.rows import Rows
+from barograph.collect.secrets import shown
 from barograph.collect.settings import Settings, resolve
 from barograph.errors import UsageError
-from barograph.journal import JournalWriter, NotYet, layout
+from barograph.journal import JournalWriter, layout
 from barograph.journal.writer import described
 from barograph.records import (
     Alert,
@@ -37,9 +39,7 @@ from barograph.records import (
     ConfigUpdate,
     Pause,
     Record,
-    RejectedValue,
     RunComplete,
-    Step,
 )
 from barograph.records.codec import accepted
 from barograph.records.quantities import AlertLevel
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     import torch
 
 _LEVELS: dict[str, AlertLevel] = {"info": "info", "warn": "warning", "error": "critical", "critical": "critical"}
-_RANK_0_WAIT_S = 60.0
 _CLOSE_S = 10.0
 
 _Arguments = ParamSpec("_Arguments")
@@ -79,31 +78,35 @@ def init(
     name: str | None = None,
     run_id: str | None = None,
     group: str | None = None,
-    config: Mapping[str, object] | None = None,
+    config: object = None,
     resume: str | None = None,
     dir: str | os.PathLike[str] | None = None,  # noqa: A002 - the field's word for it
     mode: str | None = None,
+    id: str | None = None,  # noqa: A002 - the field's word for it
 ) -> "Run":
     """Begin a run, or another attempt of one.
 
     `resume` is `never` (default: an existing `run_id` is refused), `allow` or `must`. `mode` is `online` or `offline`
     (both write local files) or `disabled` (every call does nothing). Each argument but `config` can come from the
-    environment: BAROGRAPH_PROJECT, _NAME, _RUN_ID, _GROUP, _RESUME, _DIR, _MODE; arguments win.
+    environment: BAROGRAPH_PROJECT, _NAME, _RUN_ID, _GROUP, _RESUME, _DIR, _MODE; arguments win. `id` means the same as
+    `run_id`. `config` is a mapping, an `argparse.Namespace`, a dataclass or an object with attributes.
 
     Raises `UsageError` and `RunConflict`; a folder that cannot be written is no error, but a warning, and is retried.
     """
+    if id is not None and run_id is not None and id != run_id:
+        raise UsageError(f"id={id!r} and run_id={run_id!r} are two words for one thing", advice="Pass one of them")
     launch = current_launch()
     settings = resolve(
         launch=launch,
         project=project,
         name=name,
-        run_id=run_id,
+        run_id=run_id if id is None else id,
         group=group,
         resume=resume,
         directory=dir,
         mode=mode,
     )
-    return open_run(settings, launch=launch, config=config or {}, model=Model())
+    return open_run(settings, launch=launch, config=mapping_of(config), model=Model())
 
 
 def open_run(settings: Settings, *, launch: Launch, config: Mapping[str, object], model: Model) -> "Run":
@@ -137,6 +140,7 @@ def open_run(settings: Settings, *, launch: Launch, config: Mapping[str, object]
         accepted(banner)
     except (msgspec.ValidationError, TypeError) as error:
         raise UsageError(f"the run cannot be described: {error}", advice="Correct that argument") from error
+    count_opened()
     return Run(settings.root, banner, launch=launch, settings=config, enabled=settings.enabled)
 
 
@@ -165,20 +169,24 @@ class Run:
         self.id = banner.run
         self.directory = root / banner.run
         self.config = Config(settings, record=self.update_config)
-        self._attempt: int | None = None
+        self._opening = Opening(self.directory, banner, launch, learn_commit=self._learn_commit)
         self._next_step = 0
-        self._rejected: set[tuple[str, str]] = set()
         self._failed: set[str] = set()
         self._summary: dict[str, float] = {}
+        self._rows = Rows()
+        self._make_plain_step, self._make_step = self._rows.plain_step, self._rows.step
         self._writer: JournalWriter | None = None
+        self._witness: Witness | None = None
+        self._warns_late = enabled
         if enabled:
-            self._writer = JournalWriter(self.directory, lambda: self._claim(banner, launch))
-            atexit.register(self._finish_at_exit)
+            self._next_step = next_step(self.directory, launch)
+            self._witness = Witness(progress=lambda: self._next_step, at_end=self._end)
+            self._writer = JournalWriter(self.directory, self._opening)
 
     @property
     def attempt(self) -> int | None:
         """Number of this attempt; None until the writer's thread could claim one."""
-        return self._attempt
+        return self._opening.attempt
 
     @property
     def writer(self) -> JournalWriter | None:
@@ -193,6 +201,7 @@ class Run:
         """
         writer = self._writer
         if writer is None:
+            self._too_late()
             return
         try:
             at = self._next_step if step is None else step
@@ -228,7 +237,7 @@ class Run:
         at = self._step(step)
         if self._writer is not None and at is not None and (held := tuple(copied_value(part) for part in parts)):
             self._next_step = at + 1
-            self._writer.append(at, self._make_loss, at, time.time(), held)
+            self._writer.append(at, self._rows.loss, at, time.time(), held)
 
     @_never_raises
     def alert(self, title: str, text: str = "", level: str = "warning", step: int | None = None) -> None:
@@ -254,7 +263,7 @@ class Run:
         """Record that a collector raised; warn once per collector."""
         if name not in self._failed:
             self._failed.add(name)
-            said = described(error)
+            said = shown(described(error))
             logger.warning("barograph: the collector %s failed and is left out: %s. Training goes on.", name, said)
             self._write(CollectorFailed(time=time.time(), name=name, error=said, step=step))
 
@@ -289,17 +298,16 @@ class Run:
         """Wait until all that was recorded is in the file; False if it was not within `timeout` seconds."""
         return self._writer is None or self._writer.flush(timeout)
 
-    def finish(self, exit_code: int = 0, reason: str | None = None) -> None:
+    def finish(self, exit_code: int | None = None, reason: str | None = None) -> None:
         """End the attempt: write what is queued and the line that says so. A second call does nothing.
 
-        A non-zero `exit_code` counts as crashed, and `reason` says why.
+        A non-zero `exit_code` counts as crashed, and `reason` says why. Without one the run ended well, unless an
+        exception is being handled right now, as in a `finally:`; then that is what ended it.
         """
-        writer, self._writer = self._writer, None
-        if writer is None:
-            return
-        atexit.unregister(self._finish_at_exit)
-        writer.append(None, _make_complete, exit_code, reason, self._summary, writer)
-        writer.close(_CLOSE_S)
+        if exit_code is None and self._witness is not None:
+            now = self._witness.now()
+            exit_code, reason = now.exit_code, reason or now.reason
+        self._end(Ending(exit_code=exit_code, reason=reason))
 
     def __enter__(self) -> Self:
         return self
@@ -307,94 +315,54 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None or (isinstance(error, SystemExit) and not error.code):
-            self.finish()
-        else:
-            self.finish(exit_code=1, reason=described(error))
+        self._end(ending_of(error))
+
+    def _end(self, ending: Ending) -> None:
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        if self._witness is not None:
+            self._witness.close()
+        writer.append(None, _make_complete, ending, self._summary, self._rows, writer)
+        writer.close(_CLOSE_S)
+
+    def _too_late(self) -> None:
+        """`log` after the end: warn once. A disabled run has no end."""
+        if self._warns_late:
+            self._warns_late = False
+            logger.warning(
+                "barograph: the run %s is finished (finish() or another init() ended it): what is logged now is not "
+                "recorded.",
+                self.id,
+            )
 
     def _write(self, record: Record) -> None:
         if self._writer is not None:
             self._writer.append(None, accepted, record)
 
-    def _step(self, step: int) -> int | None:
-        """`step` as an int of Python's; what is no step is recorded as rejected, and None."""
-        try:
-            at = step if type(step) is int else operator.index(step)
-        except TypeError:
-            at = -1
-        if 0 <= at < 2**63:
-            return at
-        kind = f"{type(step).__name__}, not 0 to 2**63 - 1"
-        if self._writer is not None:
-            self._writer.append(None, self._reject, "step", kind, time.time(), None)
-        return None
+    def _step(self, step: object) -> int | None:
+        """`step` as an int of Python's; what is no step is counted as rejected, and None."""
+        at = step_of(step)
+        if at is None and self._writer is not None:
+            kind = f"{type(step).__name__}, not 0 to 2**63 - 1"
+            self._writer.append(None, self._rows.reject, "step", kind, time.time(), None)
+        return at
 
-    def _claim(self, banner: Banner, launch: Launch) -> Banner:
-        """In the writer's thread: take the attempt (rank 0), or learn it from rank 0."""
-        learnt = self._attempt_of_rank_0(banner, launch) if launch.rank else None
-        commit, versions = environment.git_commit(), environment.versions()
-        # Last, because what fails is tried again, and each try would claim another one.
-        attempt = learnt or layout.claim_attempt(self.directory, launch_id=launch.id, now=time.time())
-        self._attempt = attempt
-        return msgspec.structs.replace(banner, attempt=attempt, time=time.time(), git_commit=commit, versions=versions)
-
-    def _attempt_of_rank_0(self, banner: Banner, launch: Launch) -> int:
-        learnt = layout.attempt_of_launch(self.directory, launch_id=launch.id, not_before=launch.begun - 5.0)
-        if learnt is not None:
-            return learnt
-        if time.time() - banner.time < _RANK_0_WAIT_S:
-            raise NotYet
-        raise OSError(f"rank 0 has begun no attempt of {banner.run} yet")
-
-    def _make_plain_step(self, step: int, at: float, values: Mapping[str, float], fills_loss: bool) -> list[Record]:
-        """As `_make_step`, in a fourth of its time, for values that are all plain numbers."""
-        try:
-            return step_lines(step, at, {str(key): float(value) for key, value in values.items()}, fills_loss)
-        except OverflowError:
-            return self._make_step(step, at, values, fills_loss)
-
-    def _make_step(self, step: int, at: float, values: Mapping[str, object], fills_loss: bool) -> list[Record]:
-        """In the writer's thread: the line of one `log` call, and a line for each value that is none."""
-        metrics: dict[str, float] = {}
-        refused: list[tuple[str, str]] = []
-        for key, value in flat(values):
-            try:
-                metrics[key] = number(value)
-            except NO_NUMBER:
-                refused.append((key, kind_of(value)))
-        # Only now, when no value can be on its way any more: what is rejected is said once.
-        said = [record for key, kind in refused for record in self._reject(key, kind, at, step)]
-        return said + step_lines(step, at, metrics, fills_loss)
-
-    def _make_loss(self, step: int, at: float, parts: tuple[object, ...]) -> list[Record]:
-        """In the writer's thread: the line of one `observe_step` call."""
-        try:
-            return [Step(step=step, loss=sum((number(part) for part in parts), start=0.0), time=at)]
-        except NO_NUMBER:
-            refused = [kind_of(part) for part in parts if isinstance(part, Refused)]
-            return self._reject("loss", ", ".join(refused[:1]) or "unreadable", at, step)
-
-    def _reject(self, key: str, kind: str, at: float, step: int | None) -> list[Record]:
-        if (key, kind) in self._rejected or len(self._rejected) >= 1_000:
-            return []
-        self._rejected.add((key, kind))
-        logger.warning("barograph: %r is no number (%s) and is left out.", key, kind)
-        return [RejectedValue(time=at, key=key, value_type=kind, step=step)]
-
-    def _finish_at_exit(self) -> None:
-        """The interpreter ends and nobody called `finish`: say how, as far as can be known."""
-        # In an interactive session the last error is one that the session has survived.
-        error = None if hasattr(sys, "ps1") else getattr(sys, "last_value", None)
-        reason = "the process ended without finish()" if error is None else described(error)
-        self.finish(exit_code=int(error is not None), reason=reason)
+    def _learn_commit(self, commit: str) -> None:
+        self._write(ConfigUpdate(time=time.time(), config="{}", git_commit=commit))
 
 
 def _make_alert(alert: Alert, writer: JournalWriter) -> Alert:
     return alert if alert.step is not None else msgspec.structs.replace(alert, step=writer.newest_step)
 
 
-def _make_complete(
-    exit_code: int | None, reason: str | None, summary: Mapping[str, float], writer: JournalWriter
-) -> RunComplete:
-    code, last = exit_code or 0, writer.newest_step
-    return accepted(RunComplete(time=time.time(), exit_code=code, step=last, reason=reason, summary=dict(summary)))
+def _make_complete(ending: Ending, summary: Mapping[str, float], rows: Rows, writer: JournalWriter) -> RunComplete:
+    complete = RunComplete(
+        time=time.time(),
+        exit_code=ending.exit_code,
+        step=writer.newest_step,
+        reason=None if ending.reason is None else shown(str(ending.reason)),
+        rejected=rows.rejected,
+        summary=dict(summary),
+    )
+    return accepted(complete)

@@ -1,5 +1,6 @@
 """What a run is called and where it goes: arguments first, then `BAROGRAPH_*`, then defaults."""
 
+import logging
 import os
 import re
 import secrets
@@ -17,6 +18,8 @@ Resume = Literal["never", "allow", "must"]
 Mode = Literal["online", "offline", "disabled"]
 _RUN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
+logger = logging.getLogger("barograph")
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How a run was asked for, every question answered."""
@@ -32,7 +35,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     group: str | None
     """Group of runs."""
     enabled: bool
-    """False in mode `disabled`: nothing is recorded, every call returns at once."""
+    """False in mode `disabled`, and on a rank that cannot know the run: nothing is recorded, calls return at once."""
 
 
 def resolve(
@@ -62,16 +65,28 @@ def resolve(
             advice="Use 1 to 128 letters, digits, dots, dashes and underscores, not beginning with a dot or a dash, "
             f"and not {layout.LOGS!r}, which is what a run calls its own folder",
         )
+    lost = run_id is None and launch.rank > 0 and not launch.identified
     settings = Settings(
         root=root,
         run_id=run_id or _generated_id(project, launch),
         project=project,
         name=name or _variable("NAME"),
         group=group or _variable("GROUP"),
-        enabled=chosen_mode != "disabled",
+        enabled=chosen_mode != "disabled" and not lost,
     )
+    if lost and chosen_mode != "disabled":
+        logger.warning(
+            "barograph: rank %d of %d cannot know which run rank 0 writes to, so only rank 0 is recorded. "
+            "Set BAROGRAPH_RUN_ID to the same new id on every host to record all ranks.",
+            *(launch.rank, launch.world_size),
+        )
     if settings.enabled and launch.rank == 0:
         _check_resume(settings, chosen_resume, given=run_id is not None)
+        if (root / settings.run_id).is_symlink():
+            logger.warning(
+                "barograph: the run folder %s is a link; barograph serve does not follow links, and will not show it.",
+                root / settings.run_id,
+            )
     return settings
 
 
@@ -102,14 +117,9 @@ def _check_resume(settings: Settings, resume: str, *, given: bool) -> None:
 
 def _generated_id(project: str | None, launch: Launch) -> str:
     word = slug(project) if project else "run"
-    if launch.world_size == 1:
-        return f"{word}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
-    if launch.one_host:
+    if launch.world_size > 1 and launch.identified:
         return f"{word}-{launch.run_key[:10]}"
-    raise UsageError(
-        f"rank {launch.rank} of {launch.world_size} cannot know which run the other hosts write to",
-        advice="Set BAROGRAPH_RUN_ID to the same new id on every host",
-    )
+    return f"{word}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
 
 
 def _choice(what: str, value: str, choices: tuple[str, ...]) -> str:
