@@ -48,6 +48,17 @@ What each says of itself under `--help`. Exit codes: 0 fine, 1 failed, 2 asked f
 HELP_WIDTH = 100
 
 
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a JSON schema allows."""
+
+    minimum: float | None = None
+    """Least number."""
+    maximum: float | None = None
+    """Greatest number."""
+    longest: int | None = msgspec.field(name="maxLength", default=None)
+    """Most characters."""
+
+
 class Schema(msgspec.Struct, frozen=True, kw_only=True):
     """The part of a JSON schema that the page needs."""
 
@@ -56,12 +67,9 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True):
     ref: str = msgspec.field(name="$ref", default="")
     """Where the schema stands, if it stands elsewhere."""
     minimum: float | None = None
-    """Least number."""
     maximum: float | None = None
-    """Greatest number."""
     longest: int | None = msgspec.field(name="maxLength", default=None)
-    """Most characters."""
-    choices: list["Schema"] = msgspec.field(name="oneOf", default_factory=list)
+    choices: list[Limits] = msgspec.field(name="oneOf", default_factory=list)
     """The schemas of which one applies."""
 
 
