@@ -21,12 +21,13 @@ DESK = (1440, 1000)
 PHONE = (390, 844)
 SMALLEST_TARGET = 44
 LEAST_LINE_CONTRAST = 3.0
+REGIMES = ("plain_sft", "regime3")
 LINES = ("trace", "raw", "accent", "mark", "warn", "rewind", *(f"line-{number}" for number in range(1, 7)))
 
 
 @pytest.fixture
 def url(begin_run: BeginRun, serve: Serve) -> str:
-    """A server over a run that has something in every card."""
+    """A server over a run that has something in every card, and eight plain lines of exact match besides others."""
     now = time.time()
     begin_run("a-made-up-run", model_name="no-model").train(1, 230)
     run = begin_run(
@@ -60,7 +61,9 @@ def url(begin_run: BeginRun, serve: Serve) -> str:
                 time=now,
             )
         )
-    for place, (task, level) in enumerate((task, level) for task in ("binary", "syllo") for level in ("easy", "hard")):
+    levels = {"binary": "1234", "syllo": ("easy", "medium", "hard", "edge")}
+    asked = [(task, level, regime) for task, own in levels.items() for level in own for regime in REGIMES]
+    for place, (task, level, regime) in enumerate(asked):
         run.append(
             *(
                 ExactMatch(
@@ -70,11 +73,11 @@ def url(begin_run: BeginRun, serve: Serve) -> str:
                     probe_set="0" * 16,
                     task=task,
                     level=level,
-                    regime="plain",
+                    regime=regime,
                     base_rate=0.5,
-                    correct=min(100, (step * (6 - place)) // 20),
+                    correct=min(100, (step * (16 - place % 15)) // 50),
                     n=100,
-                    exact_match=min(100, (step * (6 - place)) // 20) / 100,
+                    exact_match=min(100, (step * (16 - place % 15)) // 50) / 100,
                     low=0.0,
                     high=1.0,
                     confidence=0.95,
@@ -107,7 +110,7 @@ def test_axe_finds_nothing(url: str, watch: Watch, axe: str, size: tuple[int, in
     assert violations(page) == []
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("dark", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["light", "dark"])
 def test_axe_finds_nothing_while_there_is_no_run_and_while_the_server_is_away(
     begin_run: BeginRun, serve: Serve, watch: Watch, axe: str, dark: bool
 ) -> None:
@@ -132,7 +135,7 @@ def violations(page: Page) -> list[list[str]]:
     return found
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("dark", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["light", "dark"])
 def test_a_phone_needs_no_sideways_scroll_and_no_thin_fingers(url: str, watch: Watch, dark: bool) -> None:
     page = watch(url, width=PHONE[0], height=PHONE[1], dark=dark, touch=True).open()
     settled(page)
@@ -203,7 +206,7 @@ def test_the_theme_can_be_overridden_and_the_canvas_follows(url: str, watch: Wat
     assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "dark"
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("dark", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["light", "dark"])
 def test_the_picture_of_the_readme_can_be_taken(
     url: str, serve: Serve, watch: Watch, tmp_path: Path, dark: bool
 ) -> None:

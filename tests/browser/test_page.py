@@ -11,16 +11,30 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
-from barograph.records import Alert, Checkpoint, Collector, ExactMatch, Pause, RunComplete, Verdict
+from barograph.records import (
+    Alert,
+    Checkpoint,
+    Collector,
+    ExactMatch,
+    Pause,
+    RejectedValue,
+    RunComplete,
+    Step,
+    Verdict,
+)
 from barograph.records.quantities import VerdictWord
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from playwright._impl._api_structures import FloatRect
     from tests.browser.conftest import BeginRun, Serve, Watch
 
 LIVE = "live"
 MARK = (179, 38, 30)
-"""The colour of a mark in the light theme."""
+TRACE = (52, 56, 154)
+PEN = (138, 98, 18)
+"""Colours of a mark, of the smoothed line and of the pen in the light theme."""
 
 
 def connection(page: Page) -> Locator:
@@ -48,6 +62,27 @@ def inked(page: Page, colour: tuple[int, int, int] | None = None) -> int:
         list(colour) if colour else None,
     )
     return count
+
+
+def columns(page: Page, colour: tuple[int, int, int]) -> list[bool]:
+    """For each column of pixels of the loss chart's plotting area whether it has ink of one colour."""
+    found: list[bool] = page.evaluate(
+        """(colour) => {
+            const canvas = document.querySelector('[data-card=curve] canvas');
+            const over = document.querySelector('[data-card=curve] .u-over');
+            const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext('2d', {willReadFrequently: true});
+            copy.drawImage(canvas, 0, 0);
+            const [left, top, width, height] = [over.offsetLeft, over.offsetTop, over.offsetWidth, over.offsetHeight]
+                .map((size) => Math.round(size * devicePixelRatio));
+            const pixels = copy.getImageData(left, top, width, height).data;
+            const near = (at) => colour.every((part, i) => Math.abs(pixels[at + i] - part) < 12);
+            const inked = (at) => pixels[at + 3] > 200 && near(at);
+            return Array.from({length: width}, (_, x) =>
+                Array.from({length: height}, (_, y) => 4 * (y * width + x)).some(inked));
+        }""",
+        list(colour),
+    )
+    return found
 
 
 def query(page: Page) -> dict[str, str]:
@@ -119,8 +154,54 @@ def test_a_loss_that_is_nan_now_says_so(begin_run: BeginRun, serve: Serve, watch
     run.train(1, 60, losses={60: math.nan})
     page = watch(serve().url).open()
     drawn(page)
-    expect(page.get_by_test_id("loss")).to_contain_text("—")
-    expect(page.locator("[data-card=training] .note").first).to_contain_text("NaN")
+    loss = page.get_by_test_id("loss")
+    expect(loss).to_have_text("NaN")
+    expect(loss).to_have_css("color", f"rgb{MARK}")
+    expect(page.locator("[data-card=training] .note").first).to_contain_text("at step 60")
+    expect(page.get_by_test_id("smoothed")).to_contain_text("—")
+    expect(page.locator("[data-card=training] .note")).to_have_count(2)
+    assert inked(page, PEN) == 0
+    run.train(61, 61, losses={61: math.inf})
+    expect(loss).to_have_text("+∞")
+    run.train(62, 62)
+    expect(loss).to_have_text(re.compile(r"^\s*\d"))
+    expect(chart(page)).to_have_attribute("aria-label", re.compile("at step 62"))
+    assert inked(page, PEN) > 10
+
+
+def test_the_smoothed_line_has_a_gap_where_nothing_was_finite(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    begin_run("alpha").train(1, 90, losses=dict.fromkeys(range(31, 61), math.nan))
+    page = watch(serve().url).open()
+    drawn(page)
+    inks = columns(page, TRACE)
+    width = len(inks)
+    assert any(inks[: width // 4])
+    assert any(inks[-width // 4 :])
+    assert not any(inks[int(width * 0.42) : int(width * 0.6)])
+    page.get_by_role("button", name="table").first.click()
+    assert page.get_by_role("row", name=re.compile(r"^45 — — — — 1 1$")).count() == 1
+
+
+def test_more_non_finite_points_than_are_listed_are_counted_and_marked_by_bucket(
+    begin_run: BeginRun, serve: Serve, watch: Watch
+) -> None:
+    begin_run("alpha", total_steps=6000).train(1, 6000, losses=dict.fromkeys(range(2001, 4001), math.nan))
+    page = watch(serve().url).open()
+    drawn(page)
+    expect(page.get_by_test_id("nan-legend")).to_contain_text("1,000 NaN")
+    expect(page.get_by_text("1,000 more not finite")).to_be_visible()
+    marked = columns(page, MARK)
+    assert any(marked[int(len(marked) * 0.55) : int(len(marked) * 0.65)])
+    page.get_by_role("button", name="table").first.click()
+    counts = page.locator("[data-card=curve] tbody td:last-child").all_text_contents()
+    assert sum(int(count.replace(",", "")) for count in counts) == 2000
+
+
+def test_the_greatest_losses_do_not_empty_the_chart(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    begin_run("alpha").train(1, 50, losses={10: 1e308, 20: -1e308})
+    page = watch(serve().url).open("?smoothing=0")
+    drawn(page)
+    assert any(columns(page, TRACE))
 
 
 def test_a_run_whose_every_loss_is_nan_has_a_chart_all_the_same(
@@ -307,6 +388,64 @@ def test_a_run_without_points_differs_from_a_run_that_is_not_there(
     expect(page.get_by_test_id("no-points")).to_be_visible()
 
 
+def test_a_run_name_that_cannot_be_is_refused_in_words(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    begin_run("alpha").train(1, 20)
+    watched = watch(serve().url)
+    watched.away_is_expected = True
+    page = watched.open("?run=../../etc")
+    refused = page.get_by_test_id("refused")
+    expect(refused).to_contain_text("No run can have the name ../../etc")
+    expect(refused).not_to_contain_text(re.compile(r"regex|\[A-Z|str`|\^"))
+    page.get_by_role("button", name="Open the newest run").click()
+    drawn(page)
+
+
+def test_the_newest_run_that_is_offered_is_never_the_refused_one(
+    begin_run: BeginRun, serve: Serve, watch: Watch
+) -> None:
+    begin_run("alpha").train(1, 20)
+    begin_run("beta").train(1, 30)
+    watched = watch(serve().url)
+    watched.away_is_expected = True
+    gone = {"error": "It has gone.", "status": 404}
+    for address in ("**/api/status/live?run=beta", "**/api/runs/beta"):
+        watched.page.route(address, lambda route: route.fulfill(status=404, json=gone))
+    page = watched.open("?run=beta")
+    expect(page.get_by_test_id("refused")).to_contain_text("It has gone.")
+    page.get_by_role("button", name="Open the newest run").click()
+    drawn(page)
+    assert query(page) == {"run": "alpha"}
+
+
+@pytest.mark.parametrize("sign", ["503", "404 while the list says so"])
+def test_an_index_that_is_being_built_is_waited_for(begin_run: BeginRun, serve: Serve, watch: Watch, sign: str) -> None:
+    begin_run("alpha").train(1, 20)
+    watched = watch(serve().url)
+    watched.away_is_expected = True
+    status = int(sign[:3])
+    error = "The documents cannot be read now: the index cannot be read." if status == 503 else "There is no run alpha."
+
+    ready: list[bool] = []
+
+    def unready(route: Route) -> None:
+        if ready:
+            route.continue_()
+        elif status == 404 and "/api/runs" in route.request.url and "alpha" not in route.request.url:
+            reply = route.fetch()
+            route.fulfill(response=reply, json={**reply.json(), "runs": [], "index": "rebuilding"})
+        else:
+            route.fulfill(status=status, json={"error": error, "status": status})
+
+    watched.page.route("**/api/**", unready)
+    page = watched.open("?run=alpha")
+    expect(page.get_by_test_id("building")).to_contain_text("The index is being built")
+    expect(connection(page)).to_have_attribute("data-state", LIVE)
+    expect(page.get_by_test_id("refused")).to_have_count(0)
+    ready.append(True)
+    drawn(page)
+    expect(page.get_by_test_id("building")).to_have_count(0)
+
+
 def test_a_series_that_the_run_does_not_have_is_named(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
     begin_run("alpha").train(1, 30)
     page = watch(serve().url).open("?run=alpha&series=nope")
@@ -398,7 +537,8 @@ def test_attempts_alerts_checkpoints_and_collectors_have_their_place(
         Collector(time=now, name="raw_loss", running=True, detail="takes the loss inside the step"),
         Collector(time=now, name="device", running=False, detail="no driver for it on this machine"),
         judged("loss_finite", "PASS", "All 120 losses are finite."),
-        judged("weight_stability", "FAIL", "12 rows are zero."),
+        judged("weight_stability", "FAIL", "12 rows are zero.", "syllo easy"),
+        judged("weight_stability", "WARN", "1 row is zero.", "syllo hard"),
     )
     with second.path.open("ab") as log:
         log.write(b'{"type":"step","step":')
@@ -412,7 +552,9 @@ def test_attempts_alerts_checkpoints_and_collectors_have_their_place(
     expect(collectors.filter(has_text="device")).to_contain_text("off")
     expect(collectors.filter(has_text="raw_loss")).to_contain_text("runs")
     verdicts = page.locator("[data-card=verdicts] li")
-    expect(verdicts.first).to_contain_text("weight_stability")
+    expect(verdicts).to_have_count(3)
+    expect(verdicts.first).to_contain_text(re.compile(r"FAIL\s*weight_stability\s*syllo easy"))
+    expect(verdicts.nth(1)).to_contain_text(re.compile(r"WARN\s*weight_stability\s*syllo hard"))
     expect(verdicts.last).to_contain_text("loss_finite")
     expect(page.locator("[data-card=journal]")).to_contain_text("torn file")
 
@@ -431,6 +573,40 @@ def test_held_out_exact_match_has_a_line_for_each_task_and_level(
     expect(lines.first).to_have_attribute("aria-pressed", "false")
 
 
+def test_the_plain_regime_is_shown_and_another_can_be_chosen(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    run = begin_run("alpha")
+    run.train(1, 100)
+    run.append(
+        *(
+            answered(100, task, level, 25, regime)
+            for task, levels in (("binary", "1234"), ("syllo", ("easy", "medium", "hard", "edge")))
+            for level in levels
+            for regime in (("plain_sft", "regime3") if level in ("1", "easy") else ("plain_sft",))
+        )
+    )
+    page = watch(serve().url).open()
+    lines = page.get_by_role("group", name=re.compile("^Lines")).get_by_role("button")
+    expect(lines).to_have_count(8)
+    expect(lines.nth(5)).to_have_text(re.compile(r"syllo medium\s*25 %\s*vs 50 %"))
+    choice = page.get_by_role("group", name="Answer format").get_by_role("button")
+    expect(choice).to_have_text(["plain", "regime3", "all"])
+    expect(choice.first).to_have_attribute("aria-pressed", "true")
+    choice.nth(1).click()
+    expect(lines).to_have_count(2)
+    assert query(page)["regime"] == "regime3"
+    page.reload()
+    expect(lines).to_have_count(2)
+    choice.nth(2).click()
+    expect(lines).to_have_count(10)
+    looks = page.locator("[data-card=exact-match] .keys .key").evaluate_all(
+        "(keys) => keys.map((key) => getComputedStyle(key).stroke + key.firstElementChild.outerHTML)"
+    )
+    assert len(set(looks)) == len(looks) == 10
+    choice.first.click()
+    expect(lines).to_have_count(8)
+    assert "regime" not in query(page)
+
+
 def test_what_was_not_measured_gives_its_reason(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
     begin_run("alpha", total_steps=None).train(1, 10)
     page = watch(serve().url).open()
@@ -442,6 +618,47 @@ def test_what_was_not_measured_gives_its_reason(begin_run: BeginRun, serve: Serv
     expect(page.get_by_text("token_entropy", exact=True)).to_be_visible()
     expect(page.get_by_text("of an unknown total")).to_be_visible()
     expect(page.get_by_role("progressbar")).to_have_count(0)
+
+
+def test_an_evaluation_at_the_resume_step_leaves_the_nan_of_that_step_on_the_page(
+    begin_run: BeginRun, serve: Serve, watch: Watch
+) -> None:
+    begin_run("alpha").train(1, 60, losses={40: math.nan})
+    second = begin_run("alpha", attempt=2, resumed_from="checkpoint-40")
+    second.append(Step(step=40, time=time.time(), metrics={"eval/loss": 1.0}))
+    page = watch(serve().url).open()
+    drawn(page)
+    expect(page.get_by_test_id("nan-legend")).to_contain_text("1 NaN")
+    second.train(41, 50)
+    wait_for_step(page, 50)
+    expect(chart(page)).to_have_attribute("aria-label", re.compile("steps 1 to 50, 50 points"))
+    expect(page.get_by_test_id("nan-legend")).to_contain_text("1 NaN")
+
+
+def test_what_was_logged_and_is_no_number_is_said_and_counted(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    run = begin_run("alpha")
+    run.train(1, 5)
+    page = watch(serve().url).open()
+    journal = page.locator("[data-card=journal]")
+    expect(journal).to_contain_text("Nothing lost, nothing refused")
+    run.append(RejectedValue(time=time.time(), key="note", value_type="str", step=5))
+    expect(journal).to_contain_text("Something is missing")
+    expect(journal).to_contain_text("rejected values")
+    expect(
+        page.get_by_text("1 logged value or row was left out, because it was no number: 'note' (str)")
+    ).to_be_visible()
+
+
+def test_a_run_that_is_a_link_is_said_where_runs_are_chosen_and_where_there_are_none(
+    begin_run: BeginRun, serve: Serve, watch: Watch, runs: Path
+) -> None:
+    (runs / "linked-run").symlink_to(runs.parent)
+    said = "linked-run is a link, so it is not read"
+    page = watch(serve().url).open()
+    expect(page.get_by_test_id("no-run")).to_contain_text(said)
+    begin_run("alpha").train(1, 5)
+    page.get_by_role("button", name=re.compile("^Run: alpha")).click()
+    expect(page.get_by_test_id("unread")).to_have_text(said)
 
 
 @pytest.mark.parametrize(("ending", "state"), [(RunComplete, "completed"), (Pause, "paused")])
@@ -488,11 +705,12 @@ def test_hostile_names_stay_text(begin_run: BeginRun, serve: Serve, watch: Watch
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def judged(name: str, word: VerdictWord, message: str) -> Verdict:
+def judged(name: str, word: VerdictWord, message: str, subject: str = "") -> Verdict:
     return Verdict(
         name=name,
         verdict=word,
         message=message,
+        subject=subject,
         numbers={"rows": 12.0},
         thresholds={"most": 0.0},
         policy="default",
@@ -500,7 +718,7 @@ def judged(name: str, word: VerdictWord, message: str) -> Verdict:
     )
 
 
-def answered(step: int, task: str, level: str, correct: int) -> ExactMatch:
+def answered(step: int, task: str, level: str, correct: int, regime: str = "plain") -> ExactMatch:
     share = correct / 100
     return ExactMatch(
         step=step,
@@ -509,7 +727,7 @@ def answered(step: int, task: str, level: str, correct: int) -> ExactMatch:
         probe_set="0" * 16,
         task=task,
         level=level,
-        regime="plain",
+        regime=regime,
         base_rate=0.5,
         correct=correct,
         n=100,

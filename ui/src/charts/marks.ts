@@ -1,8 +1,8 @@
 /** What a chart draws over its lines: values that no line can show, starts of attempts, alerts, the pen. */
 import uPlot from 'uplot';
-import type { Start } from '../lib/curve';
-import type { ActiveAlert, NonFinitePoint } from '../lib/documents';
-import { count, numeric } from '../lib/format';
+import type { Mark, Start } from '../lib/curve';
+import type { ActiveAlert } from '../lib/documents';
+import { count } from '../lib/format';
 import type { Inks } from './ink';
 
 const CROWDED = 10; // CSS pixels: closer marks of one kind are drawn once, the legend has the number
@@ -18,32 +18,34 @@ function inside(plot: uPlot, step: number): number | null {
   return plot.valToPos(step, 'x', true);
 }
 
-/** A triangle at the last finite value before: solid for NaN, hollow and pointing out for the infinities. */
-export function drawNonFinite(plot: uPlot, ink: Inks, points: NonFinitePoint[]): void {
+/** At the last finite value before: a solid triangle for NaN, a hollow one that points out for an infinity, else a square. */
+export function drawNonFinite(plot: uPlot, ink: Inks, marks: Mark[]): void {
   const { ctx, bbox } = plot;
   const size = crisp(SIZE);
-  const last = { nan: -Infinity, up: -Infinity, down: -Infinity };
+  const last = { nan: -Infinity, up: -Infinity, down: -Infinity, some: -Infinity };
   ctx.save();
   ctx.lineWidth = crisp(1.5);
-  for (const point of points) {
-    const x = inside(plot, point.step);
+  for (const { step, kind, after } of marks) {
+    const x = inside(plot, step);
     if (x === null) continue;
-    const value = numeric(point.value);
-    const kind = Number.isNaN(value) ? 'nan' : value > 0 ? 'up' : 'down';
     if (x - last[kind] < crisp(CROWDED)) continue;
     last[kind] = x;
     const foot = bbox.top + bbox.height;
-    const level = point.after === null ? foot : plot.valToPos(point.after, 'y', true);
-    const aside = kind === 'nan' ? 0 : kind === 'up' ? -2 * size : 2 * size; // so that one does not cover the other
+    const level = after === null ? foot : plot.valToPos(after, 'y', true);
+    const aside = kind === 'up' ? -2 * size : kind === 'down' ? 2 * size : 0; // so that one does not cover the other
     const y = Math.min(foot - size, Math.max(bbox.top + size, (Number.isFinite(level) ? level : foot) + aside));
     const tip = kind === 'down' ? size : -size;
+    const solid = kind === 'nan' || kind === 'some';
     ctx.beginPath();
-    ctx.moveTo(x, y + tip);
-    ctx.lineTo(x + size, y - tip * 0.75);
-    ctx.lineTo(x - size, y - tip * 0.75);
-    ctx.closePath();
-    ctx.fillStyle = kind === 'nan' ? ink.mark : ink.card;
-    ctx.strokeStyle = kind === 'nan' ? ink.card : ink.mark;
+    if (kind === 'some') ctx.rect(x - size * 0.75, y - size * 0.75, size * 1.5, size * 1.5);
+    else {
+      ctx.moveTo(x, y + tip);
+      ctx.lineTo(x + size, y - tip * 0.75);
+      ctx.lineTo(x - size, y - tip * 0.75);
+      ctx.closePath();
+    }
+    ctx.fillStyle = solid ? ink.mark : ink.card;
+    ctx.strokeStyle = solid ? ink.card : ink.mark;
     ctx.fill();
     ctx.stroke();
   }
@@ -68,15 +70,15 @@ export function drawNotPositive(plot: uPlot, ink: Inks, steps: number[]): void {
   ctx.restore();
 }
 
-/** A dashed line where an attempt starts, with its number and how far it went back. */
+/** A dashed line where an attempt starts, with its number and how far it went back; the newest is labelled first. */
 export function drawStarts(plot: uPlot, ink: Inks, starts: Start[]): void {
   const { ctx, bbox } = plot;
   ctx.save();
   ctx.font = `${crisp(11)}px system-ui, sans-serif`;
   ctx.textBaseline = 'top';
   ctx.textAlign = 'left';
-  let free = -Infinity;
-  for (const start of starts) {
+  const taken: { left: number; right: number }[] = [];
+  for (const start of starts.toReversed()) {
     const x = inside(plot, start.step);
     if (x === null) continue;
     ctx.strokeStyle = ink.rewind;
@@ -92,8 +94,9 @@ export function drawStarts(plot: uPlot, ink: Inks, starts: Start[]): void {
       const wide = ctx.measureText(text).width;
       const right = x + crisp(5);
       const left = right + wide <= bbox.left + bbox.width ? right : x - wide - crisp(5);
-      if (left < Math.max(free, bbox.left)) continue; // it would lie over another label, or over the axis
-      free = left + wide + crisp(8);
+      if (left < bbox.left) continue; // it would lie over the axis
+      if (taken.some((other) => left < other.right + crisp(8) && left + wide + crisp(8) > other.left)) continue;
+      taken.push({ left, right: left + wide });
       ctx.fillStyle = ink.rewind;
       ctx.fillText(text, left, bbox.top + crisp(6));
       break;

@@ -13,7 +13,11 @@ export class Refused extends Error {
 /** No usable answer: no connection, no answer in time, or a fault of the server. Worth another try. */
 export class Away extends Error {}
 
+/** The server is there, and its index is not yet: worth another try soon. */
+export class Building extends Error {}
+
 const PATIENCE_MS = 10_000;
+const OF_THE_INDEX = /\bindex\b|\brebuil/i;
 
 export async function ask<T>(path: string, cancel?: AbortSignal): Promise<T> {
   const patience = AbortSignal.timeout(PATIENCE_MS);
@@ -26,16 +30,19 @@ export async function ask<T>(path: string, cancel?: AbortSignal): Promise<T> {
     if (cancel?.aborted) throw error;
     throw new Away(patience.aborted ? 'it did not answer within 10 s' : 'no connection');
   }
+  const said = await reason(reply);
+  if (reply.status === 503 && said !== null && OF_THE_INDEX.test(said)) throw new Building(said);
   if (reply.status >= 500) throw new Away(`it answered with HTTP ${reply.status}`);
-  throw new Refused(reply.status, await reason(reply));
+  // what a 400 says is for whoever wrote the request, patterns and all: here that is this page, or a hand-made address
+  if (reply.status === 400) throw new Refused(400, 'The server does not understand what this address asks for.');
+  throw new Refused(reply.status, said ?? `The server refused this with HTTP ${reply.status}.`);
 }
 
-async function reason(reply: Response): Promise<string> {
+async function reason(reply: Response): Promise<string | null> {
   try {
     const problem = (await reply.json()) as { error?: unknown };
-    if (typeof problem.error === 'string') return problem.error;
+    return typeof problem.error === 'string' ? problem.error : null;
   } catch {
-    // a proxy in between answers with a page of its own: the status has to do
+    return null; // a proxy in between answers with a page of its own: the status has to do
   }
-  return `The server refused this with HTTP ${reply.status}.`;
 }

@@ -1,5 +1,5 @@
 /** One series of the open run, asked again when what is wanted or the run itself has moved. */
-import { ask, Away, Refused } from './ask';
+import { ask, Away, Building, Refused } from './ask';
 import type { Series } from './documents';
 import { feed } from './feed.svelte';
 
@@ -47,6 +47,10 @@ export class AskedSeries {
         this.#version = version;
       } catch (error) {
         if (cancel.signal.aborted) return;
+        if (error instanceof Building || feed.explains(error)) {
+          this.#wanted = null; // the feed moves its version when the index is there
+          break;
+        }
         if (error instanceof Refused) {
           this.value = null;
           this.refusal = error.message;

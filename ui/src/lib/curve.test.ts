@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { curve, joined, kinds, logTicks, nearest, starts, tableRows } from './curve.ts';
+import { curve, joined, kinds, logTicks, nearest, notFinite, penPoint, starts, tableRows, valueRange } from './curve.ts';
 import type { AttemptRow, Series } from './documents';
 
 function series(values: (number | null)[]): Series {
@@ -8,13 +8,14 @@ function series(values: (number | null)[]): Series {
   const non_finite = steps.filter((_, at) => values[at] === null).map((step) => ({ step, value: 'NaN' as const, after: null }));
   return {
     run: 'r', name: 'loss', first: steps, step: steps, minimum: values, maximum: values, mean: values, last: values,
-    smoothed: values, count: values.map(() => 1), non_finite, non_finite_count: non_finite.length, points: values.length,
+    smoothed: values, count: values.map(() => 1), non_finite, non_finite_count: non_finite.length,
+    non_finite_in_bucket: values.map((value) => (value === null ? 1 : 0)), points: values.length,
     hidden_points: 0, smoothing: 0, attempts: [],
   };
 }
 
-function attempt(attempt: number, first_step: number | null, last_step: number | null): AttemptRow {
-  return { attempt, first_step, last_step, started: null, shown_until: null, resumed_from: null };
+function attempt(attempt: number, first_step: number | null, last_step: number | null, shown_until: number | null = null): AttemptRow {
+  return { attempt, first_step, last_step, started: null, shown_until, resumed_from: null };
 }
 
 test('a logarithmic axis drops what it cannot show and says where', () => {
@@ -47,9 +48,44 @@ test('a start is marked with how far it went back; the first is not marked', () 
   assert.deepEqual(starts([attempt(1, null, null), attempt(2, 1, 5)]), []);
 });
 
+test('an attempt whose every point is hidden has no mark, and the next says how far the run had come', () => {
+  const rows = [attempt(1, 1, 80, 51), attempt(2, 51, 120, 51), attempt(3, 60, 70, 51), attempt(4, 51, 60, null)];
+  assert.deepEqual(starts(rows), [{ step: 51, attempt: 4, rewoundFrom: 120 }]);
+});
+
 test('the kinds of non-finite points are counted apart', () => {
-  const points = (['NaN', 'Infinity', '-Infinity', 'NaN'] as const).map((value, step) => ({ step, value, after: null }));
-  assert.deepEqual(kinds(points), { nan: 2, up: 1, down: 1 });
+  const non_finite = (['NaN', 'Infinity', '-Infinity', 'NaN'] as const).map((value, step) => ({ step, value, after: null }));
+  assert.deepEqual(kinds({ ...series([]), non_finite, non_finite_count: 7 }), { nan: 2, up: 1, down: 1, some: 3 });
+});
+
+test('behind the end of the list every bucket with a non-finite point has a mark at the last finite value', () => {
+  const whole = series([1, null, 2, null, null, 3]);
+  assert.deepEqual(notFinite(whole).map((mark) => [mark.step, mark.kind]), [[2, 'nan'], [4, 'nan'], [5, 'nan']]);
+  const cut = { ...whole, non_finite: whole.non_finite.slice(0, 1) };
+  assert.deepEqual(notFinite(cut).slice(1), [{ step: 4, kind: 'some', after: 2 }, { step: 5, kind: 'some', after: 2 }]);
+  assert.equal(tableRows(cut, 100).reduce((sum, row) => sum + row.nonFinite, 0), 3);
+});
+
+test('the pen stands at the newest value, and nowhere when that is not finite', () => {
+  assert.deepEqual(penPoint(series([3, null, 2])), { step: 3, value: 2 });
+  assert.equal(penPoint(series([3, 2, null])), null);
+  const carried = { ...series([3, 2, null]), smoothed: [3, 2, 2] };
+  assert.equal(penPoint(carried), null);
+  assert.equal(penPoint({ ...carried, non_finite: [] }), null);
+  assert.equal(penPoint(series([])), null);
+});
+
+test('the greatest losses leave an axis with a finite length, and lines inside it', () => {
+  for (const scale of ['linear', 'log'] as const) {
+    for (const values of [[-1.7e308, 1.7e308], [1e308, 1e308], [5e-324, 1e308], [0, 0], [3], [-1e308, 2]]) {
+      const drawn = curve(series(values), scale).mean.filter((value) => value !== null);
+      if (drawn.length === 0) continue;
+      const [low, high] = valueRange(Math.min(...drawn), Math.max(...drawn), scale);
+      assert.ok(Number.isFinite(high - low) && high > low, `${values} gave ${low} to ${high}`);
+      assert.ok(drawn.every((value) => value >= low && value <= high));
+    }
+  }
+  assert.equal(joined(series([1.7e308, 1.7e308]), 0, 2).mean, 1.7e308);
 });
 
 test('the nearest step is the nearest step', () => {

@@ -15,9 +15,14 @@ export interface Curve {
   notPositive: number[];
 }
 
+/** The greatest size that is drawn as it is: of two such values of opposite sign the distance is still a number. */
+const FARTHEST = 8e307;
+const EDGE = Number.MAX_VALUE / 2;
+
 export function curve(series: Series, scale: 'linear' | 'log'): Curve {
   const positive = (value: number | null) => (value !== null && value > 0 ? value : null);
-  const shown = (column: Column) => (scale === 'log' ? column.map(positive) : column);
+  const bounded = (value: number | null) => (value === null ? null : Math.min(FARTHEST, Math.max(-FARTHEST, value)));
+  const shown = (column: Column) => column.map((value) => bounded(scale === 'log' ? positive(value) : value));
   const high = shown(series.maximum);
   return {
     step: series.step,
@@ -28,6 +33,14 @@ export function curve(series: Series, scale: 'linear' | 'log'): Curve {
     smoothed: shown(series.smoothed),
     notPositive: scale === 'log' ? series.step.filter((_, at) => (series.minimum[at] ?? 1) <= 0) : [],
   };
+}
+
+/** What a y-axis spans, with a little room: always two finite numbers whose distance is one too. */
+export function valueRange(low: number | null, high: number | null, scale: 'linear' | 'log'): [number, number] {
+  if (low === null || high === null || !Number.isFinite(low) || !Number.isFinite(high)) return scale === 'log' ? [0.1, 10] : [0, 1];
+  if (scale === 'log') return [Math.max(Number.MIN_VALUE, low / 1.12), Math.min(EDGE, high * 1.12)];
+  const room = (high / 2 - low / 2) * 0.12 || Math.abs(high) * 0.1 || 1;
+  return [Math.max(-EDGE, low - room), Math.min(EDGE, high + room)];
 }
 
 function positiveOf(mean: number | null | undefined, high: number | null | undefined): number | null {
@@ -43,33 +56,65 @@ export interface Start {
   rewoundFrom: number | null;
 }
 
-/** Every start but the first, oldest first. */
+/** Every start but the first whose points are not all hidden by a newer one, oldest first. */
 export function starts(attempts: AttemptRow[]): Start[] {
   let reached = -1;
   const found: Start[] = [];
   for (const row of attempts) {
-    if (row.first_step !== null && reached >= 0) {
-      found.push({
-        step: row.first_step,
-        attempt: row.attempt,
-        rewoundFrom: reached >= row.first_step ? reached : null,
-      });
+    const first = row.first_step;
+    const hidden = first !== null && row.shown_until !== null && row.shown_until <= first;
+    if (first !== null && !hidden && reached >= 0) {
+      found.push({ step: first, attempt: row.attempt, rewoundFrom: reached >= first ? reached : null });
     }
     reached = Math.max(reached, row.last_step ?? -1);
   }
   return found;
 }
 
-/** How many NaN, +∞ and −∞ points are listed. */
-export function kinds(points: NonFinitePoint[]): { nan: number; up: number; down: number } {
-  const found = { nan: 0, up: 0, down: 0 };
-  for (const point of points) {
-    const value = numeric(point.value);
-    if (Number.isNaN(value)) found.nan += 1;
-    else if (value > 0) found.up += 1;
-    else found.down += 1;
+/** NaN, +∞, −∞; `some` is any of them, where the server counts points that it does not list. */
+export type NotFinite = 'nan' | 'up' | 'down' | 'some';
+
+/** Where a value that no line can show is marked. */
+export interface Mark {
+  step: number;
+  kind: NotFinite;
+  /** The last finite value before it; null where there is none. */
+  after: number | null;
+}
+
+/** Each listed point that is not finite; behind the end of the list one mark for each bucket that has some. */
+export function notFinite(series: Series): Mark[] {
+  const marks: Mark[] = series.non_finite.map(({ step, value, after }) => ({ step, kind: kindOf(value), after }));
+  if (series.non_finite_count <= series.non_finite.length) return marks;
+  const listed = marks.at(-1)?.step ?? -Infinity;
+  let after: number | null = null;
+  for (const [at, step] of series.step.entries()) {
+    after = series.last[at] ?? after;
+    if (step > listed && series.non_finite_in_bucket[at]) marks.push({ step, kind: 'some', after });
   }
+  return marks;
+}
+
+function kindOf(value: NonFinitePoint['value']): NotFinite {
+  const number = numeric(value);
+  if (Number.isNaN(number)) return 'nan';
+  return number > 0 ? 'up' : 'down';
+}
+
+/** How many NaN, +∞ and −∞ points are listed, and how many are not. */
+export function kinds(series: Series): Record<NotFinite, number> {
+  const found = { nan: 0, up: 0, down: 0, some: Math.max(0, series.non_finite_count - series.non_finite.length) };
+  for (const { value } of series.non_finite) found[kindOf(value)] += 1;
   return found;
+}
+
+/** Where the line ends now; null where its newest point is not finite: a value from before is no place for a pen. */
+export function penPoint(series: Series): { step: number; value: number } | null {
+  const at = series.step.length - 1;
+  const step = series.step[at];
+  const value = series.smoothed[at] ?? null;
+  if (step === undefined || value === null) return null;
+  return notFinite(series).at(-1)?.step === step ? null : { step, value };
 }
 
 export interface Row {
@@ -99,22 +144,26 @@ export function joined(series: Series, from: number, until: number): Row {
   const last = series.step[until - 1] ?? first;
   let low: number | null = null;
   let high: number | null = null;
-  let sum = 0;
+  let mean: number | null = null;
   let weight = 0;
   let points = 0;
+  let nonFinite = 0;
   let smoothed: number | null = null;
   for (let at = from; at < until; at += 1) {
     const least = series.minimum[at] ?? null;
     const greatest = series.maximum[at] ?? null;
-    const mean = series.mean[at] ?? null;
-    const size = series.count[at] ?? 0;
+    const own = series.mean[at] ?? null;
+    const bad = series.non_finite_in_bucket[at] ?? 0;
+    const size = (series.count[at] ?? 0) - bad;
     if (least !== null && (low === null || least < low)) low = least;
     if (greatest !== null && (high === null || greatest > high)) high = greatest;
-    if (mean !== null) {
-      sum += mean * size;
+    if (own !== null) {
       weight += size;
+      // shares that sum to one: a plain sum of great losses would not be finite
+      mean = mean === null ? own : mean * ((weight - size) / weight) + own * (size / weight);
     }
-    points += size;
+    points += size + bad;
+    nonFinite += bad;
     smoothed = series.smoothed[at] ?? smoothed;
   }
   return {
@@ -122,10 +171,10 @@ export function joined(series: Series, from: number, until: number): Row {
     last,
     low,
     high,
-    mean: weight > 0 ? sum / weight : null,
+    mean,
     smoothed,
     count: points,
-    nonFinite: series.non_finite.filter((point) => point.step >= first && point.step <= last).length,
+    nonFinite,
   };
 }
 

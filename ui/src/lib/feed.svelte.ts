@@ -1,5 +1,5 @@
 /** Keeps the documents of the open run fresh, with one loop: when the server is away, nothing else asks it. */
-import { ask, Away, Refused } from './ask';
+import { ask, Away, Building, Refused } from './ask';
 import { clock } from './clock.svelte';
 import type { LiveStatus, RunDetail, Runs, RunState } from './documents';
 import { view } from './view.svelte';
@@ -21,6 +21,8 @@ class Feed {
   refusal = $state.raw<Refused | null>(null);
   /** Why the server counts as away; null while it answers. */
   away = $state<string | null>(null);
+  /** Whether the server still builds its index: what is missing may come. */
+  building = $state(false);
   answeredAt = $state(0);
   retryAt = $state(0);
   /** Moves when something may have been added to the run: charts ask again. */
@@ -67,15 +69,20 @@ class Feed {
     }
   }
 
+  /** Whether a refusal only says that the index is not complete yet: the run is not known so far. */
+  explains(error: unknown): boolean {
+    return this.building && error instanceof Refused && error.status === 404;
+  }
+
   async #look(): Promise<void> {
     this.#running = true;
     this.#again = false;
     try {
       await this.#refresh();
-      this.away = null;
-      this.#retry = FIRST_RETRY;
+      this.#answered();
     } catch (error) {
-      if (error instanceof Refused) this.#refused(error);
+      if (error instanceof Building || this.explains(error)) this.#unready();
+      else if (error instanceof Refused) this.#refused(error);
       else this.#failed(error);
     }
     this.#running = false;
@@ -85,10 +92,13 @@ class Feed {
 
   async #refresh(): Promise<void> {
     const now = Date.now();
-    if (view.run === null || this.runs === null || this.away !== null || now - this.#runsAt >= RUNS_PERIOD) {
+    if (view.run === null || this.runs === null || this.building || this.away !== null || now - this.#runsAt >= RUNS_PERIOD) {
       this.runs = await ask<Runs>('api/runs');
       this.#runsAt = now;
       this.#heard(this.runs.timestamp);
+      const building = this.runs.index === 'rebuilding';
+      if (this.building && !building) this.#recoveries += 1;
+      this.building = building;
       const newest = this.runs.runs[0];
       if (view.run === null && newest) view.openRun(newest.run, 'same');
     }
@@ -120,6 +130,11 @@ class Feed {
     this.version = `${run} ${live.attempt} ${live.current_step} ${this.detail?.journal.good_lines} ${this.#recoveries}`;
   }
 
+  #answered(): void {
+    this.away = null;
+    this.#retry = FIRST_RETRY;
+  }
+
   #heard(timestamp: string): void {
     this.answeredAt = Date.now();
     clock.hear(timestamp);
@@ -132,9 +147,16 @@ class Feed {
     this.refusal = null;
   }
 
+  /** What is on the screen stays there until the index has been built. */
+  #unready(): void {
+    this.#answered();
+    this.answeredAt = Date.now();
+    this.building = true;
+    this.refusal = null;
+  }
+
   #refused(error: Refused): void {
-    this.away = null;
-    this.#retry = FIRST_RETRY;
+    this.#answered();
     this.answeredAt = Date.now();
     this.live = null;
     this.detail = null;
@@ -159,7 +181,7 @@ class Feed {
   }
 
   #period(): number {
-    return this.live ? PERIOD[this.live.status] : WAITING_PERIOD;
+    return this.live && !this.building ? PERIOD[this.live.status] : WAITING_PERIOD;
   }
 }
 

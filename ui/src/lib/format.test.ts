@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ago, bytes, duration, numeric, percent, short, tick } from './format.ts';
+import { ago, bytes, count, duration, numeric, percent, short, tick } from './format.ts';
 
 test('the three spellings are numbers again and nothing else becomes one', () => {
   assert.ok(Number.isNaN(numeric('NaN')));
@@ -22,6 +22,11 @@ test('a short number read back is within half a percent of what it was', () => {
     const back = Number(short(value).replaceAll(',', '').replace('−', '-'));
     assert.ok(Math.abs(back / value - 1) < 5e-3, `${value} became ${short(value)}`);
   }
+});
+
+test('no digit is claimed that a browser does not have', () => {
+  assert.equal(count(2 ** 53 - 1), '9,007,199,254,740,991');
+  assert.equal(count(9_223_372_036_854_775_807), '≈ 9.22337e18');
 });
 
 test('ticks carry no digits that say nothing', () => {

@@ -32,13 +32,15 @@ export function tick(value: number): string {
   return String(Number(value.toPrecision(6)));
 }
 
+/** A count or a step. Beyond 2^53 a browser has only about 16 of its digits, so no more than 6 are claimed. */
 export function count(value: number): string {
+  if (Math.abs(value) > Number.MAX_SAFE_INTEGER) return `≈ ${value.toExponential(5).replace('e+', 'e')}`;
   return steps.format(value);
 }
 
 /** `1 line`, `2 lines`. */
 export function counted(value: number, noun: string): string {
-  return `${steps.format(value)} ${noun}${value === 1 ? '' : 's'}`;
+  return `${count(value)} ${noun}${value === 1 ? '' : 's'}`;
 }
 
 export function percent(ratio: number, digits = 0): string {

@@ -9,6 +9,8 @@ class View {
   series = $state<string | null>(null);
   smoothing = $state(DEFAULT_SMOOTHING);
   scale = $state<Scale>('linear');
+  /** The answer format whose held-out lines are shown, or `all`; null is the plain one. */
+  regime = $state<string | null>(null);
   /** The zoomed window in steps, both or neither. */
   window = $state.raw<{ from: number; to: number } | null>(null);
 
@@ -39,6 +41,11 @@ class View {
     this.#write('same');
   }
 
+  openRegime(regime: string | null): void {
+    this.regime = regime;
+    this.#write('same');
+  }
+
   zoom(from: number, to: number): void {
     const first = Math.max(0, Math.floor(Math.min(from, to)));
     this.window = { from: first, to: Math.max(first + 1, Math.ceil(Math.max(from, to))) };
@@ -58,6 +65,7 @@ class View {
     const smoothing = query.has('smoothing') ? Number(query.get('smoothing')) : Number.NaN;
     this.smoothing = smoothing >= 0 && smoothing <= MAX_SMOOTHING ? smoothing : DEFAULT_SMOOTHING;
     this.scale = query.get('scale') === 'log' ? 'log' : 'linear';
+    this.regime = query.get('regime') || null;
     const from = step(query.get('from'));
     const to = step(query.get('to'));
     this.window = from !== null && to !== null && from < to ? { from, to } : null;
@@ -69,6 +77,7 @@ class View {
     if (this.series) query.set('series', this.series);
     if (this.smoothing !== DEFAULT_SMOOTHING) query.set('smoothing', String(this.smoothing));
     if (this.scale !== 'linear') query.set('scale', this.scale);
+    if (this.regime) query.set('regime', this.regime);
     if (this.window) {
       query.set('from', String(this.window.from));
       query.set('to', String(this.window.to));
