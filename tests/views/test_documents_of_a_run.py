@@ -321,7 +321,7 @@ def test_the_detail_of_a_run_says_everything_that_its_records_say(tmp_path: Path
     said = "\n".join(detail.summary.notices)
     assert "written by a newer barograph (format 7" in said
     assert "1 journal lines could not be read" in said
-    assert "5 records were dropped" in said
+    assert "5 records dropped" in said
 
 
 def test_two_logs_of_one_attempt_that_do_not_continue_each_other_are_said(tmp_path: Path) -> None:

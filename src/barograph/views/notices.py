@@ -38,11 +38,11 @@ def notices_of(sources: Sequence[Source], *, now: float, crashed_after_s: float)
                 " what it does not know is left out"
             )
     totals = (
-        (sum(source.state.bad for source in sources), "journal lines could not be read"),
-        (sum(source.state.unknown for source in sources), "journal lines are of kinds unknown to this barograph"),
-        (sum(source.state.lost for source in sources), "records were dropped by the writer and never written"),
+        (sum(source.state.bad for source in sources), "journal line", "could not be read"),
+        (sum(source.state.unknown for source in sources), "journal line", "of a kind unknown to this barograph"),
+        (sum(source.state.lost for source in sources), "record", "dropped by the writer and never written"),
     )
-    said.extend(f"{count} {what}" for count, what in totals if count)
+    said.extend(f"{count} {what}{'' if count == 1 else 's'} {fate}" for count, what, fate in totals if count)
     said.extend(_rejected(sources))
     said.extend(_two_writers(sources))
     said.extend(_two_attempts(sources, now=now, crashed_after_s=crashed_after_s))
