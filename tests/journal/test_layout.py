@@ -172,3 +172,15 @@ def test_the_root_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("HOME", "/somewhere")
     monkeypatch.setenv("BAROGRAPH_DIR", "~/runs")
     assert layout.default_root() == Path("/somewhere/runs")
+
+
+def test_the_folder_of_a_run_is_made_again_only_where_its_root_still_is(tmp_path: Path) -> None:
+    run, device = tmp_path / "root" / "r", tmp_path.stat().st_dev
+    assert not layout.make_again(run, device=device)
+    assert not run.parent.exists()
+    run.parent.mkdir()
+    assert not layout.make_again(run, device=device + 1), "another file system lies there now"
+    assert not run.exists()
+    assert layout.make_again(run, device=device)
+    assert (run / "logs").is_dir()
+    assert layout.make_again(run, device=device)

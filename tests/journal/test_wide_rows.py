@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from barograph.errors import LineError
 from barograph.journal.wide_rows import REPEAT, WIDE, WideRows, columns, metrics_of
-from barograph.records import Columns, Step
+from barograph.records import Columns, Step, codec
 
 
 def step(number: int, width: int, prefix: str = "norm") -> Step:
@@ -84,3 +84,17 @@ def test_a_row_without_its_header_is_refused() -> None:
     assert refused.value.reason == "unknown_columns"
     with pytest.raises(LineError, match="1 names for 2 values"):
         metrics_of(row, {"0123": ["a"]})
+
+
+@pytest.mark.parametrize("width", [WIDE, 60])
+def test_rows_whose_header_or_values_may_not_fit_into_a_line_stay_narrow(width: int) -> None:
+    limit = 300 + 25 * 50
+    fold = WideRows(line_limit=limit)
+    prefix = "norm" if width > WIDE else "a long name of a norm that is in the header " * 2
+    for number in range(3):
+        assert fold.update(step(number, width, prefix)) == (step(number, width, prefix),)
+    for number in range(3):
+        lines = fold.update(step(number, WIDE, "n"))
+        assert all(len(codec.encode_line(line)) <= limit for line in lines)
+    assert len(lines) == 1
+    assert lines[0] != step(2, WIDE, "n")

@@ -13,6 +13,7 @@ import pytest
 from barograph.errors import WriteError
 from barograph.journal import JournalWriter, NotYet, metrics_of
 from barograph.journal.wide_rows import WIDE
+from barograph.journal.writer import QUEUED_VALUES
 from barograph.records import Banner, CollectorFailed, Columns, Heartbeat, LostRecords, Record, Step
 
 Opener = Callable[[], Banner]
@@ -123,25 +124,56 @@ def test_a_heartbeat_comes_at_its_time_with_the_newest_step_whether_or_not_anyth
     assert all(0.19 < later.time - before.time < 0.5 for before, later in itertools.pairwise(beats))
 
 
+class Gate:
+    """A maker that holds the writer's thread up until it is opened."""
+
+    def __init__(self) -> None:
+        self.entered, self.opened = threading.Event(), threading.Event()
+
+    def __call__(self) -> None:
+        self.entered.set()
+        assert self.opened.wait(10.0)
+
+
 def test_a_full_queue_drops_the_oldest_and_says_how_many_and_which(
     run: Path, banner: Opener, records_of: Records
 ) -> None:
-    may_open = threading.Event()
-
-    def late() -> Banner:
-        if not may_open.is_set():
-            raise NotYet
-        return banner()
-
-    writer = JournalWriter(run, late, capacity=10, interval=0.01)
+    writer, gate = JournalWriter(run, banner, capacity=10, interval=0.01), Gate()
+    writer.append(None, gate)
+    assert gate.entered.wait(10.0)
     log(writer, range(25))
     writer.append(None, functools.partial(Heartbeat, time=1.0))
-    may_open.set()
+    gate.opened.set()
     assert writer.close()
-    _, lost, *rest = records_of(run)[0]
-    assert isinstance(lost, LostRecords)
-    assert (lost.count, lost.first_step, lost.last_step, lost.reason) == (16, 0, 15, "queue_full")
-    assert rest == [*map(step, range(16, 25)), Heartbeat(time=1.0)]
+    lost = [record for record in records_of(run)[0] if isinstance(record, LostRecords)]
+    assert [(one.count, one.first_step, one.last_step, one.reason) for one in lost] == [(16, 0, 15, "queue_full")]
+    assert [record for record in records_of(run)[0] if not isinstance(record, LostRecords)] == [
+        banner(),
+        *map(step, range(16, 25)),
+        Heartbeat(time=1.0),
+    ]
+
+
+def test_the_queue_holds_fewer_wide_rows_than_narrow_ones(run: Path, banner: Opener, records_of: Records) -> None:
+    values = {str(index): 0.5 for index in range(4_000)}
+
+    def wide(number: int) -> Step:
+        return Step(step=number, time=1.0, metrics=values)
+
+    fitting = QUEUED_VALUES // len(values)
+    writer, gate = JournalWriter(run, banner, interval=0.01), Gate()
+    writer.append(0, wide, 0)
+    writer.append(None, gate)
+    assert gate.entered.wait(10.0)
+    for number in range(1, fitting + 8):
+        writer.append(number, wide, number)
+    gate.opened.set()
+    assert writer.close()
+    (records,) = records_of(run)
+    assert steps(records) == [0, *range(8, fitting + 8)]
+    assert [(one.count, one.first_step, one.last_step) for one in records if isinstance(one, LostRecords)] == [
+        (7, 1, 7)
+    ]
 
 
 def test_overflow_under_load_is_counted_exactly(run: Path, banner: Opener, records_of: Records) -> None:

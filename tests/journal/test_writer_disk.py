@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 import time
+import tracemalloc
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,12 +56,12 @@ def fill(disk: Path) -> Path:
     return ballast
 
 
-def test_a_full_disk_costs_what_the_queue_cannot_hold_and_every_loss_is_counted(
+def test_a_full_disk_costs_what_the_backlog_cannot_hold_and_every_loss_is_counted(
     small_disk: Path, banner: Opener, records_of: Records, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = small_disk / "r"
     (run / "logs").mkdir(parents=True)
-    writer = JournalWriter(run, banner, capacity=300, interval=0.01)
+    writer = JournalWriter(run, banner, interval=0.01, backlog_bytes=100_000)
     log(writer, range(5))
     assert writer.flush()
     ballast = fill(small_disk)
@@ -72,7 +74,7 @@ def test_a_full_disk_costs_what_the_queue_cannot_hold_and_every_loss_is_counted(
         assert time.monotonic() - began < 20.0
     log(writer, range(number + 1, number + 1001))
     logged = number + 1001
-    assert "records wait (at most 300)" in caplog.text
+    assert "records wait (at most 100000 bytes of lines)" in caplog.text
     assert not writer.flush(timeout=0.1)
     path = writer.path or run
     wait_until(lambda: path.read_bytes().endswith(b"}\n"))  # between two tries the torn half is cut off
@@ -85,13 +87,14 @@ def test_a_full_disk_costs_what_the_queue_cannot_hold_and_every_loss_is_counted(
     lost = [record for record in records if isinstance(record, LostRecords)]
     assert len(lost) == 1
     assert lost[0].reason == "disk"
-    assert lost[0].count >= 500
+    assert lost[0].count >= 300
     written = steps(records)
     assert written == sorted(written)
     missing = sorted(set(range(logged + 10)) - set(written))
     assert (lost[0].count, lost[0].first_step, lost[0].last_step) == (len(missing), missing[0], missing[-1])
     before = [record for record in records[: records.index(lost[0])] if isinstance(record, Step)]
     assert before[-1].step == missing[0] - 1, "the line stands where the gap is"
+    assert logged - 1 in written, "the newest are kept"
     assert len([said for said in caplog.records if said.levelno == logging.WARNING]) == 1
 
 
@@ -187,24 +190,91 @@ def test_a_file_system_that_is_torn_away_and_comes_back_empty_gets_what_follows(
     assert steps(records)[-10:] == list(range(20, 30))
 
 
-def test_a_folder_that_is_removed_is_missed_and_gets_a_new_part_when_it_is_back(
+def test_a_run_that_is_removed_while_it_is_written_is_begun_again_with_a_banner(
     run: Path, banner: Opener, records_of: Records, caplog: pytest.LogCaptureFixture
 ) -> None:
     writer = JournalWriter(run, banner, interval=0.01)
     log(writer, range(5))
     assert writer.flush()
     shutil.rmtree(run)
-    wait_until(lambda: writer.trouble is not None)
+    wait_until(lambda: (run / "logs").is_dir())
     log(writer, range(5, 10))
-    assert not run.exists(), "what a user has removed is not made again"
-    (run / "logs").mkdir(parents=True)
     assert writer.flush()
     assert writer.close()
     (records,) = records_of(run)
     assert steps(records) == list(range(5, 10))
     assert isinstance(records[0], Banner)
     assert (records[0].part, records[0].part_reason) == (2, "the part before was removed or changed by someone else")
+    assert writer.trouble is None
+    assert not caplog.records
+
+
+def test_a_root_that_is_removed_is_not_made_again_and_is_written_to_when_it_is_back(
+    tmp_path: Path, banner: Opener, records_of: Records, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = tmp_path / "root" / "r"
+    (run / "logs").mkdir(parents=True)
+    writer = JournalWriter(run, banner, interval=0.01)
+    log(writer, range(5))
+    assert writer.flush()
+    shutil.rmtree(run.parent)
+    wait_until(lambda: writer.trouble is not None)
+    log(writer, range(5, 10))
+    assert not run.parent.exists()
+    run.parent.mkdir()
+    assert writer.flush()
+    assert writer.close()
+    (records,) = records_of(run)
+    assert steps(records) == list(range(5, 10))
     assert len(caplog.records) == 1
+
+
+class Tensor:
+    """Stands for what a queue holds on to: something that can be seen to be let go."""
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+
+def test_what_waits_for_a_disk_is_lines_not_values_and_the_oldest_go_counted(
+    tmp_path: Path, banner: Opener, records_of: Records
+) -> None:
+    width, rows = 200, 1_000
+    names = [f"norm/{index}" for index in range(width)]
+
+    def row(number: int, tensors: list[Tensor]) -> Step:
+        return Step(
+            step=number, loss=0.5, time=1.0, metrics={name: t.value for name, t in zip(names, tensors, strict=True)}
+        )
+
+    (tmp_path / "root").touch()
+    run = tmp_path / "root" / "r"
+    writer = JournalWriter(run, banner, interval=0.01, backlog_bytes=500_000)
+    alive: weakref.WeakSet[Tensor] = weakref.WeakSet()
+    tracemalloc.start()
+    most = 0
+    for number in range(rows):
+        tensors = [Tensor(number + index / 8) for index in range(width)]
+        alive.add(tensors[0])
+        writer.append(number, row, number, tensors)
+        if number % 100 == 0:
+            wait_until(lambda: len(alive) <= 1)  # the one in `tensors` here
+            most = max(most, tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    assert most < 3_000_000
+    assert writer.trouble is not None
+    (tmp_path / "root").unlink()
+    (run / "logs").mkdir(parents=True)
+    assert writer.close()
+    (records,) = records_of(run)
+    headers = {record.id: record.names for record in records if isinstance(record, Columns)}
+    kept = [record for record in records if isinstance(record, Step)]
+    for one in kept:
+        assert metrics_of(one, headers) == {name: one.step + index / 8 for index, name in enumerate(names)}
+    lost = [(one.count, one.first_step, one.last_step, one.reason) for one in records if isinstance(one, LostRecords)]
+    assert lost == [(rows - len(kept), 0, rows - len(kept) - 1, "disk")]
+    assert steps(records) == list(range(rows - len(kept), rows))
+    assert len(kept) > 100
 
 
 @pytest.mark.parametrize("act", ["remove", "truncate", "append"])

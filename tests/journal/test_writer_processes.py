@@ -85,7 +85,7 @@ for number in range(1_000_000):
 """
 
 MEETS_LIMITS = """
-writer = JournalWriter(run, opener, capacity=100, interval=0.01)
+writer = JournalWriter(run, opener, interval=0.01, backlog_bytes=20_000)
 assert writer.flush()
 resource.setrlimit(resource.RLIMIT_FSIZE, (8192, resource.RLIM_INFINITY))
 for number in range(1000):
@@ -140,8 +140,10 @@ def steps(records: list[Record]) -> list[int]:
 
 
 def test_a_forked_child_writes_nothing_and_disturbs_nothing(tmp_path: Path, records_of: Records) -> None:
-    subprocess.run(python(FORKS, tmp_path), check=True, timeout=60)
+    done = subprocess.run(python(FORKS, tmp_path), check=True, timeout=60, capture_output=True, text=True)
     assert [steps(records) for records in records_of(tmp_path)] == [list(range(400))]
+    warned = [line for line in done.stderr.splitlines() if "is not recorded" in line]
+    assert len(warned) == len(set(warned)) == 5, "each child says once, with its process id, that it records nothing"
 
 
 def test_a_forked_child_may_have_a_journal_of_its_own(tmp_path: Path, records_of: Records) -> None:

@@ -43,10 +43,10 @@ class AppendFile:
             return whole, f"short write of {written} of {len(batch)} bytes, and no way back: {error}"
         return whole, f"short write: {written} of {len(batch)} bytes; is the disk full, or the file at a size limit?"
 
-    def sync(self, *, force: bool = False) -> bool:
-        """fdatasync if something was written and a second has passed; False if the disk refused."""
+    def sync(self, *, force: bool = False, patience: float = 0.0) -> bool:
+        """fdatasync if something was written and a second, and `patience` s, have passed; False if the disk refused."""
         now = time.monotonic()
-        if not self._dirty or (now < self._sync_at and not force):
+        if not self._dirty or (now < self._sync_at + patience and not force):
             return True
         self._sync_at, self._dirty = now + SYNC_S, False
         try:

@@ -164,6 +164,18 @@ def create_journal(run: Path, *, writer: str, attempt: Attempt) -> tuple[int, Pa
         now += 1
 
 
+def make_again(run: Path, *, device: int) -> bool:
+    """Create the `logs` folder of a run that someone removed, if the root is still there and still on `device`.
+
+    Under a mount point whose file system went away lies another device, which is not ours to fill. Raises `OSError`.
+    """
+    with suppress(FileNotFoundError):
+        if run.parent.stat().st_dev == device:
+            (run / LOGS).mkdir(parents=True, exist_ok=True)
+            return True
+    return False
+
+
 def _claimed(logs: Path) -> list[Claim]:
     try:
         names = [path.name for path in logs.iterdir() if _CLAIM.fullmatch(path.name)]

@@ -2,14 +2,16 @@
 
 A log of 200 layer norms repeats 200 names at every step. From `WIDE` metrics on, a row whose names were seen before is
 written as values, and a `Columns` line names them: before the first such row of a file and again every 1,000 rows, so
-that a reader that begins in the middle waits for one at most that long.
+that a reader that begins in the middle waits for one at most that long. Names, or values, that do not fit into one
+line stay narrow: such a row is written in portions.
 """
 
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 
 from barograph.errors import LineError
-from barograph.records import Columns, Step
+from barograph.journal.reader import LINE_LIMIT
+from barograph.records import Columns, Step, codec
 
 WIDE = 32
 """Fewest metrics that make a row wide."""
@@ -19,6 +21,12 @@ REPEAT = 1_000
 
 _KNOWN = 64
 """Most sets of names that are remembered; a log with more of them is written narrow."""
+
+_VALUE_BYTES = len("-2.2250738585072014e-308,")
+"""The longest that a float becomes in a line."""
+
+_ROW_BYTES = 300
+"""More than a wide row has beside its values."""
 
 
 def columns(names: Sequence[str]) -> Columns:
@@ -44,7 +52,9 @@ def metrics_of(step: Step, headers: Mapping[str, Sequence[str]]) -> dict[str, fl
 class WideRows:
     """A fold over the step records of one file: which of them to write wide, and when to repeat a header."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, line_limit: int = LINE_LIMIT) -> None:
+        """`line_limit`: bytes that no header and no wide row may exceed."""
+        self._line_limit = line_limit
         self._headers: dict[tuple[str, ...], Columns] = {}
         self._rows_since: dict[str, int] = {}
 
@@ -59,8 +69,8 @@ class WideRows:
         names = tuple(step.metrics)
         header = self._headers.get(names)
         if header is None:
-            if len(self._headers) < _KNOWN:
-                self._headers[names] = columns(names)
+            if len(self._headers) < _KNOWN and self._fits(new := columns(names)):
+                self._headers[names] = new
             return (step,)
         row = Step(
             step=step.step, loss=step.loss, time=step.time, columns=header.id, values=list(step.metrics.values())
@@ -71,3 +81,7 @@ class WideRows:
             return (header, row)
         self._rows_since[header.id] = since + 1
         return (row,)
+
+    def _fits(self, header: Columns) -> bool:
+        row = _ROW_BYTES + _VALUE_BYTES * len(header.names)
+        return row <= self._line_limit and len(codec.encode_line(header)) <= self._line_limit

@@ -7,11 +7,14 @@ What `os.write` accepted survives the process at once; once a second `fdatasync`
 What can go wrong, and what happens then:
 
 - The disk is full: `write` comes back short. The file is cut back to its last newline, the rest waits and is tried
-  again; meanwhile the queue is bounded, the oldest records go first, and a `lost_records` line counts them.
-- The folder cannot be written, vanishes, comes back: the same, with a new attempt to open it every second.
+  again. Meanwhile lines are made as before, so that tensors are let go; they wait in a backlog that is bounded by its
+  bytes. The oldest go first, and a `lost_records` line counts them.
+- The folder cannot be written: the same, with a new attempt to open it every second. It was removed: it is made again.
+- Records come faster than lines are made of them: the queue is bounded too, by records and by the values in them.
 - `fdatasync` fails: the kernel may have thrown pages away, so the file is abandoned and a new part is begun.
 - The file is removed, cut or written to by someone else: a new part as well, within a second.
 - A record cannot be made (a user's value raises): that is recorded as `collector_failed`.
+- A record does not fit into a line that a reader takes: it is cut or split (`line_limit`).
 - The process forks: the child has no thread, so it drops its copy and never touches the parent's file.
 
 Nothing here ever raises into the training loop.
@@ -24,18 +27,18 @@ import time
 import traceback
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
 from barograph.errors import WriteError
-from barograph.journal import layout
+from barograph.journal import layout, record_lines
 from barograph.journal.append_file import SYNC_S, AppendFile
-from barograph.journal.wide_rows import WideRows
-from barograph.records import Banner, CollectorFailed, Heartbeat, LostRecords, Record, Step, codec
+from barograph.journal.backlog import BACKLOG_BYTES, Backlog, Lost, Reason, Waiting
+from barograph.journal.record_lines import Made, RecordLines
+from barograph.records import Banner, CollectorFailed, Heartbeat, codec
 
 INTERVAL_S = 0.05
 CAPACITY = 100_000
@@ -43,44 +46,23 @@ HEARTBEAT_S = 5.0
 LONGEST_SYNC_S = 60.0
 RETRY_S = 1.0
 COMPLAIN_S = 60.0
+SYNC_PATIENCE_S = 0.4
 BATCH_BYTES = 1 << 20
+WRITE_BYTES = 4 << 20
+"""More than a batch, so that a backlog shrinks while more is logged."""
+
+QUEUED_VALUES = 2_000_000
+"""Most values that wait in the queue, each a Python object; the widest row so far counts for all."""
 
 logger = logging.getLogger("barograph")
-_BANNER = b'{"type":"banner"'
 
 
 class NotYet(Exception):
     """Raised by a maker whose values are still on their way from a device, or by an opener that waits for rank 0."""
 
 
-Maker = Callable[..., "Record | Iterable[Record] | None"]
+Maker = Callable[..., Made]
 Opener = Callable[[], Banner]
-
-
-class _Lost:
-    """What the queue had to drop since the last `lost_records` line."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.count = 0
-        self.steps: list[int] = []
-
-    def add(self, step: int | None) -> None:
-        """Count one entry."""
-        with self.lock:
-            self.count += 1
-            if step is not None:
-                self.steps = [min([step, *self.steps]), max([step, *self.steps])]
-
-    def take(self, reason: Literal["queue_full", "disk"]) -> LostRecords | None:
-        """The record of the loss, and begin to count anew; None if nothing was lost."""
-        with self.lock:
-            if not self.count:
-                return None
-            count, steps = self.count, self.steps
-            self.count, self.steps = 0, []
-        first, last = (steps[0], steps[-1]) if steps else (None, None)
-        return LostRecords(time=time.time(), count=count, first_step=first, last_step=last, reason=reason)
 
 
 class JournalWriter:
@@ -94,6 +76,7 @@ class JournalWriter:
         capacity: int = CAPACITY,
         interval: float = INTERVAL_S,
         heartbeat: float = HEARTBEAT_S,
+        backlog_bytes: int = BACKLOG_BYTES,
     ) -> None:
         """Starts the thread. `opener` is called in it and makes the banner, claiming the attempt; if it raises, it is
         called again a little later. `interval` and `heartbeat` are seconds."""
@@ -102,18 +85,20 @@ class JournalWriter:
         self._interval = interval
         self._capacity = capacity
         self._queue: deque[tuple[int | None, Maker, tuple[object, ...]]] = deque()
-        self._lost = _Lost()
+        self._lost = Lost()
         self._banner: Banner | None = None
         self._file: AppendFile | None = None
-        self._lines: deque[bytes] = deque()
-        self._wide = WideRows()
+        self._device: int | None = None
+        self._opening = False
+        self._head = b""
+        self._backlog = Backlog(most=backlog_bytes)
+        self._record_lines = RecordLines()
         self._newest_step: int | None = None
         self._retry_at = 0.0
         self._heartbeat = heartbeat
         self._beat_at = time.monotonic() + heartbeat
         self._complained_at = self._warned_at = -COMPLAIN_S
         self._trouble: str | None = None
-        self._starved = False
         self._failed_syncs = 0
         self._stopping = threading.Event()
         self._flushes: deque[threading.Event] = deque()
@@ -125,7 +110,8 @@ class JournalWriter:
         """Queue one entry: `make(*arguments)` is called later, in the writer's thread, and returns what to write."""
         if len(self._queue) >= self._capacity:
             with suppress(IndexError):
-                self._lost.add(self._queue.popleft()[0])
+                step_lost = self._queue.popleft()[0]
+                self._lost.add(1, step_lost, step_lost)
         self._queue.append((step, make, arguments))
 
     @property
@@ -158,17 +144,18 @@ class JournalWriter:
         self._stopping.set()
         self._thread.join(timeout)
         _OPEN.discard(self)
-        if left := self._pending():
+        pending = self._pending()
+        if left := len(self._queue) + self._backlog.records() + self._lost.count:
             trouble = self._trouble or f"{timeout:g} s were not enough"
             logger.warning("barograph: %d records could not be written to %s: %s", left, self._run, trouble)
-        return not left
+        return not pending
 
     def forget(self) -> None:
         """In a forked child: drop the queue and the file, and take no more. The parent goes on undisturbed."""
         _OPEN.discard(self)
         self._queue.clear()
-        self._lines.clear()
-        self._lost = _Lost()
+        self._backlog, self._head = Backlog(), b""
+        self._lost = Lost()
         self._capacity = 0
         self.append = _ignore  # type: ignore[method-assign]  # one test per call would cost the parent as well
         self._stopping = threading.Event()  # the parent's thread may have held the lock of the one we inherited
@@ -177,21 +164,20 @@ class JournalWriter:
             self._file = None
 
     def _pending(self) -> int:
-        """Lines and entries that are not in the file yet, and losses that are not said yet."""
-        return len(self._queue) + len(self._lines) + self._lost.count
+        """How much is not in the file yet, or not said yet: 0 if all is."""
+        return len(self._queue) + len(self._backlog) + len(self._head) + self._lost.count + self._backlog.lost.count
 
     def _live(self) -> None:
         pause = self._interval
         while True:
             stopping = self._stopping.wait(pause)
-            pause = self._interval
             if stopping:
                 self._retry_at = 0.0  # nobody waits for a second try: the last one is now
             try:
-                self._tick()
+                pause = 0.0 if self._tick() else self._interval
             except Exception as error:  # noqa: BLE001 - the one boundary of this thread; it must outlive anything
+                pause = self._interval if self._opening else self._interval / 100
                 self._survive(error)
-                pause = self._interval if self._file is None else self._interval / 100
             if stopping:
                 if self._trouble or not self._pending():
                     break
@@ -201,44 +187,47 @@ class JournalWriter:
             self._file.close()
 
     def _survive(self, error: Exception) -> None:
-        """A record, or the banner, could not be made: say so, in the file if there is one."""
+        """A record, or the banner, could not be made: say so, in the file if it was a record."""
         said = described(error)
-        if self._file is None:
+        if self._opening:
+            self._opening = False
             self._retry_at = time.monotonic() + RETRY_S
             self._complain(said)
             return
-        self._lines.append(codec.encode_line(CollectorFailed(time=time.time(), name="journal", error=said)))
+        line = codec.encode_line(CollectorFailed(time=time.time(), name="journal", error=said))
+        self._backlog.append(Waiting(line, 1, None, None))
         now = time.monotonic()
         if now - self._warned_at >= COMPLAIN_S:
             self._warned_at = now
             logger.warning("barograph: a record could not be made and is left out: %s", said)
 
-    def _tick(self) -> None:
-        """One round: make and encode what is queued, write it, sync, beat."""
+    def _tick(self) -> bool:
+        """One round: make and encode a batch of what is queued, write it, sync, beat; whether more is due at once."""
         asked = len(self._flushes)
         now = time.monotonic()
+        if self._file is not None and now >= self._beat_at and not self._backlog:
+            self._beat_at = now + self._heartbeat
+            beat = codec.encode_line(Heartbeat(time=time.time(), step=self._newest_step))
+            self._backlog.append(Waiting(beat, 0, None, None))
+        arrived = self._encode_some()
         if self._file is None and now >= self._retry_at:
             self._open(now)
-        if self._file is not None and now >= self._beat_at and not self._lines:
-            self._beat_at = now + self._heartbeat
-            self._lines.append(codec.encode_line(Heartbeat(time=time.time(), step=self._newest_step)))
-        waiting = False
-        while self._file is not None:
-            waiting = not self._lines and not self._encode_some()
-            written = not self._lines or self._write(now)
-            self._keep_safe()
-            if waiting or not written or not (self._queue or self._lines):
-                break
-        if self._file is not None and not waiting and not self._pending():
+        written = self._file is not None and self._write(now)
+        self._keep_safe(hurry=bool(self._queue))
+        if self._file is not None and not self._pending():
             for _ in range(asked):
                 self._flushes.popleft().set()
+        return (arrived and bool(self._queue)) or (written and len(self._backlog) > 0)
 
-    def _keep_safe(self) -> None:
-        """Once a second: make what was written survive the machine, and see that the file is still ours."""
+    def _keep_safe(self, *, hurry: bool) -> None:
+        """Once a second: make what was written survive the machine, and see that the file is still ours.
+
+        A disk may take long to sync, so in a hurry it is put off a little: what is queued is in more danger.
+        """
         now = time.monotonic()
         if self._file is None:
             return
-        if not self._file.sync():
+        if not self._file.sync(patience=SYNC_PATIENCE_S if hurry else 0.0):
             self._failed_syncs += 1
             self._next_part(now, "fdatasync failed on the part before")
         elif self._file.checked_long_ago() and not self._file.usable():
@@ -248,37 +237,50 @@ class JournalWriter:
 
     def _encode_some(self) -> bool:
         """Turn queued entries into lines, about one batch; False if the queue waits for a device."""
-        if lost := self._lost.take("disk" if self._starved else "queue_full"):
-            self._lines.append(codec.encode_line(lost))
-        self._starved = False
+        queue, backlog = self._queue, self._backlog
+        if lost := self._lost.take(self._reason):
+            backlog.append(Waiting(codec.encode_line(lost), lost.count, lost.first_step, lost.last_step))
         size = 0
-        while self._queue and size < BATCH_BYTES:
-            entry = self._queue.popleft()
+        while queue and size < BATCH_BYTES:
+            entry = queue.popleft()
             step, make, arguments = entry
             try:
-                records = _records(make(*arguments))
+                said = record_lines.records(make(*arguments))
             except NotYet:
-                self._queue.appendleft(entry)
+                queue.appendleft(entry)
                 return False
-            if step is not None and records:
-                self._newest_step = step if self._newest_step is None else max(self._newest_step, step)
-            for record in records:
-                for line in self._lines_of(record):
-                    size += len(line)
-                    self._lines.append(line)
+            if lines := self._record_lines.update(said):
+                if step is not None and (self._newest_step is None or step > self._newest_step):
+                    self._newest_step = step
+                size += len(lines)
+                backlog.append(Waiting(lines, 1, step, step))
+                if self._record_lines.widest * self._capacity > QUEUED_VALUES:
+                    # Objects are larger than lines: the wider the rows are, the fewer may wait in the queue.
+                    self._capacity = max(QUEUED_VALUES // self._record_lines.widest, 1)
         return True
 
-    def _lines_of(self, record: Record) -> list[bytes]:
-        rows = self._wide.update(record) if isinstance(record, Step) else (record,)
-        return [codec.encode_line(row) for row in rows]
+    @property
+    def _reason(self) -> Reason:
+        return "disk" if self._trouble else "queue_full"
 
     def _write(self, now: float) -> bool:
-        """Write all lines; False if some must wait. Lines that reached the file are never written again."""
+        """Write the oldest lines; False if they must wait. Lines that reached the file are never written again."""
         assert self._file is not None
-        batch = b"".join(self._lines)
+        loss = b""
+        if lost := self._backlog.lost.said(self._reason):
+            # What was dropped may have held the header of what was not.
+            loss = codec.encode_line(lost) + self._record_lines.headers()
+        head, front = self._head, self._head + loss
+        batch = front + self._backlog.batch(WRITE_BYTES)
+        if not batch:
+            return True
         written, trouble = self._file.write(batch)
-        while self._lines and written >= len(self._lines[0]):
-            written -= len(self._lines.popleft())
+        if loss and written > len(head):
+            self._backlog.lost.take(self._reason)
+            self._head = front[written:]
+        else:
+            self._head = head[written:]
+        self._backlog.written(max(0, written - len(front)))
         if trouble is None:
             self._trouble = None
             return True
@@ -290,25 +292,34 @@ class JournalWriter:
     def _open(self, now: float) -> None:
         """Begin a file with its banner, and with the headers that waiting rows may need; on failure say so and try
         again later."""
+        self._opening = True
         try:
             if self._banner is None:
                 self._banner = self._opener()
-            head: tuple[Record, ...] = (self._banner, *self._wide.headers())
-            first = [codec.encode_line(record) for record in head]
-            descriptor, path = layout.create_journal(
-                self._run, writer=self._banner.writer, attempt=self._banner.attempt
-            )
+            head = self._record_lines.head(self._banner)
+            descriptor, path = self._create(self._banner)
+            with suppress(OSError):
+                self._device = self._run.parent.stat().st_dev
         except NotYet:
             self._retry_at = now + 4 * self._interval
-            return
         except (OSError, WriteError) as error:
             self._retry_at = now + RETRY_S
             self._complain(str(error))
-            return
-        # Where every new part fails to sync, the parts must not become a flood of files.
-        patience = min(SYNC_S * 2**self._failed_syncs, LONGEST_SYNC_S)
-        self._file = AppendFile(descriptor, path, sync_after=patience)
-        self._lines.extendleft(reversed(first))
+        else:
+            # Where every new part fails to sync, the parts must not become a flood of files.
+            patience = min(SYNC_S * 2**self._failed_syncs, LONGEST_SYNC_S)
+            self._file = AppendFile(descriptor, path, sync_after=patience)
+            self._head = head
+        self._opening = False
+
+    def _create(self, banner: Banner) -> tuple[int, Path]:
+        """A new file, in a new folder if someone removed the one that this writer has written to."""
+        try:
+            return layout.create_journal(self._run, writer=banner.writer, attempt=banner.attempt)
+        except FileNotFoundError:
+            if self._device is None or not layout.make_again(self._run, device=self._device):
+                raise
+        return layout.create_journal(self._run, writer=banner.writer, attempt=banner.attempt)
 
     def _next_part(self, now: float, reason: str) -> None:
         """Leave this file, begin another one of the same attempt. Lines that wait go there."""
@@ -317,31 +328,23 @@ class JournalWriter:
         self._banner = msgspec.structs.replace(
             self._banner, time=time.time(), part=self._banner.part + 1, part_reason=reason
         )
-        if self._lines and self._lines[0].startswith(_BANNER):
-            self._lines.popleft()
         self._file.close()
         self._file = None
+        self._head = b""
         self._open(now)
 
     def _complain(self, trouble: str) -> None:
-        self._trouble, self._starved = trouble, True
+        self._trouble = trouble
         now = time.monotonic()
         if now - self._complained_at >= COMPLAIN_S:
             self._complained_at = now
             logger.warning(
-                "barograph cannot write to %s: %s. Training goes on; records wait (at most %d) and are tried again.",
+                "barograph cannot write to %s: %s. Training goes on; records wait (at most %d bytes of lines) and "
+                "are tried again.",
                 self._run,
                 trouble,
-                self._capacity,
+                self._backlog.most,
             )
-
-
-def _records(made: "Record | Iterable[Record] | None") -> list[Record]:
-    if made is None:
-        return []
-    if isinstance(made, Iterable):
-        return list(made)
-    return [made]
 
 
 def described(error: BaseException) -> str:
@@ -349,11 +352,24 @@ def described(error: BaseException) -> str:
     return "".join(traceback.format_exception_only(error)).strip()[:500]
 
 
-def _ignore(step: int | None, make: Maker, *arguments: object) -> None:
-    """What `append` becomes in a forked child."""
-
-
 _OPEN: "weakref.WeakSet[JournalWriter]" = weakref.WeakSet()
+_warned_in: set[int] = set()
+"""The forked process that was warned, by its id: a child of a child inherits its parent's."""
+
+
+def _ignore(step: int | None, make: Maker, *arguments: object) -> None:
+    """What `append` becomes in a forked child: nothing but a warning, once, for what has a step.
+
+    The rest may be a farewell of ours, which every child says at its exit.
+    """
+    if step is not None and os.getpid() not in _warned_in:
+        _warned_in.clear()
+        _warned_in.add(os.getpid())
+        logger.warning(
+            "barograph: process %d was forked from the one that records the run; what it logs is not recorded. Log in "
+            "the parent, or begin a run in the child.",
+            os.getpid(),
+        )
 
 
 def _forget_all() -> None:
