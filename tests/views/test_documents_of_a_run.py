@@ -320,7 +320,7 @@ def test_the_detail_of_a_run_says_everything_that_its_records_say(tmp_path: Path
     assert detail.series == ["loss"]
     said = "\n".join(detail.summary.notices)
     assert "written by a newer barograph (format 7" in said
-    assert "1 journal lines could not be read" in said
+    assert "1 journal line could not be read" in said
     assert "5 records dropped" in said
 
 
