@@ -53,7 +53,7 @@ def test_a_folder_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
     if as_root:
         os.seteuid(65_534)  # nothing is forbidden to root
     try:
-        with pytest.raises(UsageError, match="may not be read|Permission denied"):
+        with pytest.raises(UsageError, match=r"may not be read|Permission denied"):
             root_of(tmp_path)
     finally:
         if as_root:
