@@ -196,7 +196,8 @@ class _Watch:
         if table.row_count:
             console.print(table)
         for verdict in verdicts:
-            console.print(f"{verdict.verdict:5} {verdict.name} {verdict.subject}: {verdict.message}", soft_wrap=True)
+            judged = f"{verdict.name} {verdict.subject}".strip()
+            console.print(f"{verdict.verdict:5} {judged}: {verdict.message}", soft_wrap=True)
         for failure in progress.failures:
             console.print(f"      {failure}", soft_wrap=True)
 
