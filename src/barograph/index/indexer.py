@@ -23,8 +23,8 @@ from barograph.index.place import REBUILD, Place, writable_place
 from barograph.index.rows import Stored
 from barograph.index.schema import IndexDamaged, is_damage
 from barograph.index.source import identity
-from barograph.index.unread import irregular_files, linked_runs, unreadable
-from barograph.journal.layout import JournalFile, journal_files, run_directories
+from barograph.index.unread import irregular_files, unread_runs, unreadable
+from barograph.journal.layout import JournalFile, journal_files, names_a_run, run_directories
 
 NOTICES = 20
 """Most notices about the files of one run, or about the root."""
@@ -123,8 +123,8 @@ class Indexer:
     def _scan(self) -> ScanResult:
         changed, found = [], set()
         for folder in run_directories(self.place.root):
-            if not _is_text(folder.name):
-                continue  # it could not be named in a request
+            if not names_a_run(folder.name):
+                continue  # it could not be named in a request; `unread_runs` says so
             found.add(folder.name)
             if self._scan_run(folder):
                 changed.append(folder.name)
@@ -133,7 +133,7 @@ class Indexer:
             with transaction(self._connection):
                 rows.forget_run(self._connection, self._runs[name].id)
             del self._runs[name]
-        self._store_root_notices(frozenset(sorted(linked_runs(self.place.root))[:NOTICES]))
+        self._store_root_notices(frozenset(sorted(unread_runs(self.place.root))[:NOTICES]))
         if not rows.is_complete(self._connection):
             with transaction(self._connection):
                 rows.set_complete(self._connection)
@@ -208,11 +208,3 @@ class Indexer:
             rows.forget_sources(self._connection, run.id)
             rows.touch_run(self._connection, run.id)
         run.sources = {}
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -5,29 +5,51 @@ import stat
 from pathlib import Path
 
 from barograph.errors import UnsafePath
-from barograph.journal.layout import LOGS
+from barograph.journal.layout import LOGS, names_a_run
 
 
-def linked_runs(root: Path) -> set[str]:
-    """A sentence for each link in the root that may stand for a run, and for each folder whose logs are a link.
+def unread_runs(root: Path) -> set[str]:
+    """A sentence for each thing in the root that may be a run and is not read: a link, a folder that may not be
+    entered, a folder whose name no run can have; or the one that the root itself cannot be listed.
 
-    No link is followed, so what one leads to is not known. One that names its own neighbour hides nothing: that run
-    is read under its own name. A root that is itself a run has none.
+    Hidden folders are nobody's runs. No link is followed, so what one leads to is not known. One that names its own neighbour hides nothing: that run
+    is read under its own name.
     """
     if _is_folder(root / LOGS):
-        return set()
+        return _misnamed(root.absolute())
     found = set()
     try:
         with os.scandir(root) as entries:
             for entry in entries:
                 if entry.is_symlink():
                     if not _names_a_neighbour(root, entry.name):
-                        found.add(entry.name)
-                elif entry.is_dir(follow_symlinks=False) and (root / entry.name / LOGS).is_symlink():
-                    found.add(f"{entry.name}/{LOGS}")
-    except OSError:
-        return set()  # as for the runs: a root that cannot be listed has none
-    return {f"{_shown(name)} is a link, so it is not read" for name in found}
+                        found.add(f"{_shown(entry.name)} is a link, so it is not read")
+                elif entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+                    found |= _unread_folder(root / entry.name)
+    except FileNotFoundError:
+        return set()
+    except OSError as error:
+        return {f"the folder of the runs cannot be listed: {error.strerror}"}
+    return found
+
+
+def _unread_folder(folder: Path) -> set[str]:
+    try:
+        mode = (folder / LOGS).lstat().st_mode
+    except FileNotFoundError:
+        return set()
+    except OSError as error:
+        return {f"{_shown(folder.name)} cannot be read: {error.strerror}"}
+    if stat.S_ISLNK(mode):
+        return {f"{_shown(folder.name)}/{LOGS} is a link, so it is not read"}
+    return _misnamed(folder)
+
+
+def _misnamed(folder: Path) -> set[str]:
+    if names_a_run(folder.name):
+        return set()
+    allowed = "letters, digits, dots, dashes and underscores, 128 at most"
+    return {f"{_shown(folder.name)} is no name for a run ({allowed}), so it is not read; rename the folder"}
 
 
 def irregular_files(folder: Path, known: set[str]) -> set[str]:

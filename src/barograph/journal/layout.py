@@ -30,6 +30,7 @@ LAST_ATTEMPT = 999_999
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
 """What a file system says that has no hard links."""
 _JOURNAL = re.compile(r"(?P<writer>[a-z][a-z0-9_]*)-(?P<attempt>[0-9]{6})-(?P<begun>[0-9]{8}T[0-9]{6})\.jsonl")
+_RUN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _CLAIM = re.compile(r"\.attempt-(?P<attempt>[0-9]{6})")
 
 
@@ -72,6 +73,11 @@ def run_directories(root: Path) -> list[Path]:
     except OSError:
         return []
     return [root / name for name in sorted(names) if name != PRIVATE and _is_folder(root / name / LOGS)]
+
+
+def names_a_run(name: str) -> bool:
+    """Whether a folder of that name can be asked for as a run: what `records.quantities.RunId` says."""
+    return _RUN_ID.fullmatch(name) is not None
 
 
 def journal_files(run: Path) -> list[JournalFile]:
