@@ -12,8 +12,8 @@ def unread_runs(root: Path) -> set[str]:
     """A sentence for each thing in the root that may be a run and is not read: a link, a folder that may not be
     entered, a folder whose name no run can have; or the one that the root itself cannot be listed.
 
-    Hidden folders are nobody's runs. No link is followed, so what one leads to is not known. One that names its own neighbour hides nothing: that run
-    is read under its own name.
+    Hidden folders are nobody's runs. No link is followed, so what one leads to is not known. One that names its own
+    neighbour hides nothing: that run is read under its own name.
     """
     if _is_folder(root / LOGS):
         return _misnamed(root.absolute())
