@@ -17,12 +17,13 @@ from barograph.api.bodies import send_body
 from barograph.api.pages import Site
 from barograph.api.problems import problem_response
 from barograph.api.reading import Reading
+from barograph.records.quantities import RUN_ID
 from barograph.views.documents import Healthz, LiveStatus, Problem, RunDetail, Runs, Series
 
 LAST_STEP = 2**53 - 1
 """The greatest step that JavaScript can name exactly."""
 
-_RUN_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$"
+_RUN_PATTERN = f"^{RUN_ID}$"
 _RUN_ID = "Id of the run: the name of its folder."
 Asked = Request[object, object, State]
 

@@ -1,11 +1,14 @@
 """The run that module-level `barograph.log`, `alert` and `finish` speak of: the one that `init` began last."""
 
+import functools
 import logging
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import ParamSpec
 
 from barograph.collect import run as one_run
 from barograph.collect.run import Run
+
+_Asked = ParamSpec("_Asked")
 
 _current: Run | None = None
 _warned = False
@@ -13,31 +16,23 @@ _warned = False
 logger = logging.getLogger("barograph")
 
 
-def init(
-    project: str | None = None,
-    *,
-    name: str | None = None,
-    run_id: str | None = None,
-    group: str | None = None,
-    config: object = None,
-    resume: str | None = None,
-    dir: str | os.PathLike[str] | None = None,  # noqa: A002 - the field's word for it
-    mode: str | None = None,
-    id: str | None = None,  # noqa: A002 - the field's word for it
-) -> Run:
-    """Begin a run and make it the current one; a current run that is still open is finished first.
+def _made_current(begin: Callable[_Asked, Run]) -> Callable[_Asked, Run]:
+    """`begin`, and what it begins is the current run; one that is still open is finished first."""
 
-    See `barograph.collect.run.init` for the arguments.
-    """
-    global _current, _warned
-    if _current is not None:
-        _current.finish()
-        _current = None
-    _current = one_run.init(
-        project, name=name, run_id=run_id, group=group, config=config, resume=resume, dir=dir, mode=mode, id=id
-    )
-    _warned = False
-    return _current
+    @functools.wraps(begin)
+    def init(*asked: _Asked.args, **named: _Asked.kwargs) -> Run:
+        global _current, _warned
+        if _current is not None:
+            _current.finish()
+            _current = None
+        _current = begin(*asked, **named)
+        _warned = False
+        return _current
+
+    return init
+
+
+init = _made_current(one_run.init)
 
 
 def log(values: Mapping[str, object], step: int | None = None) -> None:

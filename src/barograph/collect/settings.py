@@ -16,7 +16,6 @@ from barograph.journal import layout
 
 Resume = Literal["never", "allow", "must"]
 Mode = Literal["online", "offline", "disabled"]
-_RUN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
 logger = logging.getLogger("barograph")
 
@@ -59,7 +58,7 @@ def resolve(
     chosen_mode = _choice("mode", mode or _variable("MODE") or "online", ("online", "offline", "disabled"))
     chosen_resume = _choice("resume", resume or _variable("RESUME") or "never", ("never", "allow", "must"))
     root = Path(directory).expanduser().absolute() if directory is not None else layout.default_root()
-    if run_id is not None and (run_id == layout.LOGS or not _RUN_ID.fullmatch(run_id)):
+    if run_id is not None and (run_id == layout.LOGS or not layout.names_a_run(run_id)):
         raise UsageError(
             f"the run id {run_id!r} cannot name a folder",
             advice="Use 1 to 128 letters, digits, dots, dashes and underscores, not beginning with a dot or a dash, "

@@ -21,7 +21,7 @@ import msgspec
 
 from barograph.errors import UnsafePath, WriteError
 from barograph.records import codec
-from barograph.records.quantities import Attempt, Seconds
+from barograph.records.quantities import RUN_ID, Attempt, Seconds
 
 LOGS = "logs"
 PRIVATE = ".barograph"
@@ -30,7 +30,7 @@ LAST_ATTEMPT = 999_999
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
 """What a file system says that has no hard links."""
 _JOURNAL = re.compile(r"(?P<writer>[a-z][a-z0-9_]*)-(?P<attempt>[0-9]{6})-(?P<begun>[0-9]{8}T[0-9]{6})\.jsonl")
-_RUN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_RUN_ID = re.compile(RUN_ID)
 _CLAIM = re.compile(r"\.attempt-(?P<attempt>[0-9]{6})")
 
 
