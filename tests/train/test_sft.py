@@ -14,11 +14,16 @@ from barograph.evaluate.generate import generate, load_checkpoint
 from barograph.train.__main__ import threads_to_use
 from barograph.train.dataset import Part, TaskDataset, collate, texts
 from barograph.train.mixture import DEMO
-from barograph.train.sft import BATCH, train, trial_step_seconds
+from barograph.train.sft import train, trial_step_seconds
 from barograph.train.small_qwen3 import small_qwen3
+from barograph.train.student import Student, small_student
 from barograph.train.tokenizer import train_tokenizer
 
 INCREMENTS = (Part(task="binary", level="1", regime="plain_sft", weight=1.0),)
+
+
+def student(seed: int = 0) -> Student:
+    return small_student(INCREMENTS, seed=seed)
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +68,7 @@ class Seen(TrainerCallback):  # type: ignore[misc]  # transformers is untyped he
 def train_steps(folder: Path, *, seed: int = 0, steps: int = 4) -> Seen:
     seen = Seen()
     train(
+        student(seed),
         output_dir=folder,
         mixture=INCREMENTS,
         seconds=math.inf,
@@ -98,11 +104,14 @@ def test_the_same_seed_gives_the_same_losses_and_another_seed_others(tmp_path: P
 
 def test_the_clock_ends_the_training_and_the_last_model_is_saved(tmp_path: Path) -> None:
     began, seen = time.monotonic(), Seen()
-    trained = train(output_dir=tmp_path, mixture=INCREMENTS, seconds=2.0, seed=0, checkpoints=1, callbacks=[seen])
+    taught = student()
+    trained = train(
+        taught, output_dir=tmp_path, mixture=INCREMENTS, seconds=2.0, seed=0, checkpoints=1, callbacks=[seen]
+    )
     assert time.monotonic() - began >= 2.0
     assert trained.steps == len(seen.losses) >= 1
     assert 1 <= seen.planned[0] < 10_000
-    expected = trained.steps * BATCH / seen.closing["train_runtime"]
+    expected = trained.steps * taught.batch / seen.closing["train_runtime"]
     assert math.isclose(seen.closing["train_samples_per_second"], expected, rel_tol=0.01)
     assert trained.final_checkpoint.name == f"checkpoint-{trained.steps}"
     assert (trained.final_checkpoint / "model.safetensors").is_file()
@@ -120,6 +129,7 @@ class StopsAtOnce(TrainerCallback):  # type: ignore[misc]  # transformers is unt
 
 def test_a_callback_may_stop_the_training_and_the_newest_checkpoint_is_named(tmp_path: Path) -> None:
     trained = train(
+        student(),
         output_dir=tmp_path,
         mixture=INCREMENTS,
         seconds=math.inf,

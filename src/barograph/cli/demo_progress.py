@@ -7,7 +7,7 @@ from pathlib import Path
 from barograph.analysis.finite_losses import finite_losses
 from barograph.journal import TailReader, layout
 from barograph.policy import Policy, exact_match_gain, loss_finite
-from barograph.records import CollectorFailed, ExactMatch, Record, Step, Verdict
+from barograph.records import Checkpoint, CollectorFailed, ExactMatch, Record, Step, Verdict
 from barograph.records.codec import Unknown
 from barograph.tasks import TASKS
 
@@ -21,6 +21,7 @@ class DemoProgress:
         self._readers: dict[Path, TailReader] = {}
         self._curve: dict[int, float] = {}
         self._matches: dict[tuple[str, str, str], list[ExactMatch]] = {}
+        self._saved: set[int] = set()
         self.failures: list[str] = []
         """What collectors or the evaluation could not do."""
 
@@ -44,6 +45,16 @@ class DemoProgress:
     def step(self) -> int | None:
         """Newest step with a loss, None before the first."""
         return max(self._curve, default=None)
+
+    @property
+    def saved(self) -> int:
+        """Checkpoints that were saved."""
+        return len(self._saved)
+
+    @property
+    def evaluated(self) -> int:
+        """Checkpoints with a result."""
+        return len({match.step for found in self._matches.values() for match in found})
 
     @property
     def loss(self) -> float | None:
@@ -78,6 +89,8 @@ class DemoProgress:
     def _take(self, record: Record | Unknown) -> None:
         if isinstance(record, Step) and record.loss is not None:
             self._curve[record.step] = record.loss
+        elif isinstance(record, Checkpoint):
+            self._saved.add(record.step)
         elif isinstance(record, ExactMatch):
             self._matches.setdefault((record.task, record.level, record.regime), []).append(record)
         elif isinstance(record, CollectorFailed):

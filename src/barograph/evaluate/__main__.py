@@ -1,6 +1,6 @@
 """`python -m barograph.evaluate --base-dir D --run-id ID`: evaluate a run's checkpoints while it trains.
 
-Asks the standard probe set: held-out problems of every task, which training never sees. Ends when training is over
+Asks a frozen probe set: held-out problems of every task, which training never sees. Ends when training is over
 and every checkpoint was asked, or when the process that started it is gone.
 """
 
@@ -20,6 +20,7 @@ def main() -> int:
     parser.add_argument("--base-dir", type=Path, default=layout.default_root(), help="folder of all runs")
     parser.add_argument("--run-id", required=True, help="name of the run's folder")
     parser.add_argument("--seed", type=int, default=0, help="seed of the probe set")
+    parser.add_argument("--short", action="store_true", help="ask a seventh of the problems: for a model that is slow")
     parser.add_argument("--threads", type=int, default=1, help="processor threads to use")
     arguments = parser.parse_args()
 
@@ -33,13 +34,17 @@ def main() -> int:
     from transformers.utils.logging import disable_progress_bar
 
     from barograph.evaluate.follow import follow
-    from barograph.evaluate.probe_set import frozen
+    from barograph.evaluate.probe_set import SHORT, STANDARD, frozen
 
     torch.set_num_threads(arguments.threads)
     disable_progress_bar()
     os.nice(5)  # training goes first
     root = arguments.base_dir.absolute()
-    probes = frozen(root / arguments.run_id / "config" / "probe_set.json", seed=arguments.seed)
+    probes = frozen(
+        root / arguments.run_id / "config" / "probe_set.json",
+        seed=arguments.seed,
+        quotas=SHORT if arguments.short else STANDARD,
+    )
     follow(
         root,
         root / arguments.run_id,

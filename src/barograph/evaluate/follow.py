@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from barograph.analysis.exact_match import exact_match
-from barograph.errors import UnsafePath
+from barograph.errors import JournalError
 from barograph.evaluate.answers import answers
 from barograph.evaluate.probe_set import ProbeSet
 from barograph.journal import JournalWriter, TailReader, layout
@@ -75,7 +75,7 @@ class Saves:
         if path not in self._readers:
             try:
                 self._readers[path] = TailReader(self._root, path)
-            except (OSError, UnsafePath) as error:
+            except (OSError, JournalError) as error:
                 logger.warning("barograph: %s cannot be followed: %s", path.name, error)
                 return []
         records: list[object] = []

@@ -1,4 +1,7 @@
-"""A checkpoint folder -> greedy answers: loading without network or foreign code, and batched generation."""
+"""A checkpoint folder -> greedy answers: loading without network or foreign code, and batched generation.
+
+A model whose tokenizer has a chat template is asked in it, as a user asks; every other model reads the bare prompt.
+"""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -11,9 +14,10 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from barograph.errors import CheckpointError
+from barograph.evaluate import adapter
 
-ADAPTER = "adapter_config.json"
-"""The file that makes a folder an adapter of peft's."""
+LOADING_ERRORS = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
+"""What transformers raises for a folder that is not as it should be."""
 
 
 class LoadedCheckpoint(Struct, frozen=True, kw_only=True):
@@ -35,19 +39,24 @@ class Generated(Struct, frozen=True, kw_only=True):
 
 
 def load_checkpoint(path: Path, *, device: str = "cpu") -> LoadedCheckpoint:
-    """Model and tokenizer of a checkpoint folder, in float32.
+    """Model and tokenizer of a checkpoint folder, in float32; an adapter is merged into its base model.
 
     Nothing is downloaded, no code of the checkpoint is run and nothing is unpickled: weights come from safetensors
-    only. Raises `CheckpointError` when the folder cannot be used that way, when it is an adapter without its base
-    model, when a tensor of the model is not in it, and when it has no tokenizer: transformers would look for the base
-    model on the hub, make up random weights, and answer with an empty vocabulary.
+    only. Raises `CheckpointError` when the folder cannot be used that way, when it is an adapter whose base model is
+    not on this machine, when a tensor of the model is not in it, and when it has no tokenizer: transformers would look
+    for the base model on the hub, make up random weights, and answer with an empty vocabulary.
     """
-    if (path / ADAPTER).is_file():
-        raise CheckpointError(
-            f"an adapter ({ADAPTER}) without its base model",
-            where=str(path),
-            advice="Merge the adapter first (peft: merge_and_unload()) and save the merged model and its tokenizer",
-        )
+    if (path / adapter.CONFIG).is_file():
+        base = adapter.base_folder(path)
+        model = adapter.merged(_model(base).float(), path)
+        tokenizer = _tokenizer(path if (path / "tokenizer_config.json").is_file() else base)
+    else:
+        model, tokenizer = _model(path), _tokenizer(path)
+    return LoadedCheckpoint(path=path, model=model.float().to(device).eval(), tokenizer=tokenizer)
+
+
+def _model(path: Path) -> PreTrainedModel:
+    """The model in a folder, all of it, with the type of its weights."""
     if not any(path.glob("*.safetensors")):
         raise CheckpointError(
             "no .safetensors file", where=str(path), advice="Save the model as safetensors; pickles are never opened"
@@ -61,14 +70,8 @@ def load_checkpoint(path: Path, *, device: str = "cpu") -> LoadedCheckpoint:
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # they are refused below, by name
         )
-        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(
-            f"cannot be loaded: {error}",
-            where=str(path),
-            advice="It needs config.json, safetensors weights and the tokenizer; a checkpoint still being written"
-            " loads later",
-        ) from error
+    except LOADING_ERRORS as error:
+        raise _cannot_load(path, error) from error
     absent = incomplete(loading["missing_keys"], loading["mismatched_keys"])
     if absent:
         raise CheckpointError(
@@ -76,6 +79,15 @@ def load_checkpoint(path: Path, *, device: str = "cpu") -> LoadedCheckpoint:
             where=str(path),
             advice="Save the whole model, with the config.json that it was trained with",
         )
+    return model
+
+
+def _tokenizer(path: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer in a folder, with an end token and a padding token."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    except LOADING_ERRORS as error:
+        raise _cannot_load(path, error) from error
     vocabularies = sorted(set(tokenizer.vocab_files_names.values()))
     if vocabularies and not any((path / name).is_file() for name in vocabularies):
         raise CheckpointError(
@@ -89,7 +101,16 @@ def load_checkpoint(path: Path, *, device: str = "cpu") -> LoadedCheckpoint:
         )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return LoadedCheckpoint(path=path, model=model.float().to(device).eval(), tokenizer=tokenizer)
+    return tokenizer
+
+
+def _cannot_load(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"cannot be loaded: {error}",
+        where=str(path),
+        advice="It needs config.json, safetensors weights and the tokenizer; a checkpoint still being written"
+        " loads later",
+    )
 
 
 def incomplete(missing: Iterable[str], mismatched: Iterable[tuple[str, Sequence[int], Sequence[int]]]) -> list[str]:
@@ -118,26 +139,37 @@ def generate(
 
     Prompts of like length share a batch, padded on the left and masked, so that padding changes no answer.
     """
-    lengths = [len(loaded.tokenizer.encode(prompt)) for prompt in prompts]
-    by_length = sorted(range(len(prompts)), key=lengths.__getitem__)
+    asked = [prompt_ids(loaded.tokenizer, prompt) for prompt in prompts]
+    by_length = sorted(range(len(asked)), key=lambda i: len(asked[i]))
     answers: dict[int, Generated] = {}
     for start in range(0, len(by_length), batch_size):
         chosen = by_length[start : start + batch_size]
-        batch = _batch(loaded, [prompts[i] for i in chosen], max_new_tokens=max_new_tokens)
+        batch = _batch(loaded, [asked[i] for i in chosen], max_new_tokens=max_new_tokens)
         answers.update(zip(chosen, batch, strict=True))
     return [answers[i] for i in range(len(prompts))]
 
 
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
+    """The prompt as tokens; a chat model's is a user's message in its template, up to where the answer begins."""
+    if tokenizer.chat_template is None:
+        return list(tokenizer.encode(prompt))
+    said = [{"role": "user", "content": prompt.strip()}]
+    asked = tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True)
+    return list(tokenizer.encode(asked, add_special_tokens=False))  # the template has written them
+
+
 @torch.inference_mode()
-def _batch(loaded: LoadedCheckpoint, prompts: list[str], *, max_new_tokens: int) -> list[Generated]:
+def _batch(loaded: LoadedCheckpoint, prompts: list[list[int]], *, max_new_tokens: int) -> list[Generated]:
     tokenizer, model = loaded.tokenizer, loaded.model
     began = time.perf_counter()
-    encoded = tokenizer(prompts, padding=True, padding_side="left", return_tensors="pt").to(model.device)
-    mask = encoded["attention_mask"]
+    width = max(map(len, prompts))
+    padding = [width - len(ids) for ids in prompts]
+    asked = [[tokenizer.pad_token_id] * left + ids for left, ids in zip(padding, prompts, strict=True)]
+    mask = [[0] * left + [1] * (width - left) for left in padding]
     # Sampling settings of a checkpoint's generation_config.json would only warn beside do_sample=False.
     written = model.generate(
-        input_ids=encoded["input_ids"],
-        attention_mask=mask,
+        input_ids=torch.tensor(asked, device=model.device),
+        attention_mask=torch.tensor(mask, device=model.device),
         max_new_tokens=max_new_tokens,
         do_sample=False,
         temperature=None,
@@ -145,16 +177,16 @@ def _batch(loaded: LoadedCheckpoint, prompts: list[str], *, max_new_tokens: int)
         top_k=None,
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
-    )[:, mask.shape[1] :].tolist()
+    )[:, width:].tolist()
     each = (time.perf_counter() - began) * 1000 / len(prompts)
     answers = []
-    for row, prompt_tokens in zip(written, mask.sum(dim=1).tolist(), strict=True):
+    for row, ids in zip(written, prompts, strict=True):
         finished = tokenizer.eos_token_id in row
         content = row[: row.index(tokenizer.eos_token_id)] if finished else row
         answers.append(
             Generated(
                 text=tokenizer.decode(content, skip_special_tokens=True),
-                prompt_tokens=int(prompt_tokens),
+                prompt_tokens=len(ids),
                 tokens=len(content),
                 finished=finished,
                 generation_ms=each,

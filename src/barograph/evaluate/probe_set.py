@@ -54,6 +54,14 @@ STANDARD = tuple(
 )
 """100 plain probes of every level, and 20 of each other regime on the easiest level of every task."""
 
+SHORT = tuple(
+    Quota(task=task.name, level=level, regime="plain_sft", count=32) for task in TASKS for level in task.levels[:2]
+)
+"""32 plain probes of the two easiest levels of every task, for models that take a quarter of a second a probe.
+
+The interval of a share of 32 reaches about 17 points to either side: a skill is seen to come, and no verdict is given.
+"""
+
 
 def probe_set(quotas: Iterable[Quota], *, seed: int) -> ProbeSet:
     """The set that the quotas and the seed name. Regimes of one level get different problems.
@@ -70,11 +78,11 @@ def probe_set(quotas: Iterable[Quota], *, seed: int) -> ProbeSet:
     return ProbeSet(hash=content_hash(probes), probes=tuple(probes))
 
 
-def frozen(path: Path, *, seed: int) -> ProbeSet:
-    """The standard set of a run: the one in `path`, or a new one that is saved there for everyone who comes later."""
+def frozen(path: Path, *, seed: int, quotas: Iterable[Quota] = STANDARD) -> ProbeSet:
+    """The set of a run: the one in `path`, or a new one that is saved there for everyone who comes later."""
     if path.exists():
         return load(path)
-    probes = probe_set(STANDARD, seed=seed)
+    probes = probe_set(quotas, seed=seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     save(probes, path)
     return probes

@@ -1,4 +1,4 @@
-"""What the demo trains on: mostly the easiest level of each task, a little of everything else."""
+"""What the demo trains on: mostly the easiest level of each task, and a little of what else there is time for."""
 
 from barograph.tasks import TASKS
 from barograph.train.dataset import Part
@@ -16,3 +16,10 @@ DEMO = (
     *(Part(task=task.name, level=level, regime="plain_sft", weight=2.0) for task in TASKS for level in task.levels[1:]),
 )
 """Every level of every task, and every regime, by weight."""
+
+SHORT = tuple(
+    Part(task=task.name, level=level, regime="plain_sft", weight=weight)
+    for task in TASKS
+    for level, weight in zip(task.levels, (3.0, 1.0), strict=False)
+)
+"""The two easiest levels of every task, for a training of less than a thousand examples."""

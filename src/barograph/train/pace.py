@@ -10,7 +10,6 @@ from pathlib import Path
 
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-WARM_UP_STEPS = 30
 FINAL_SHARE = 0.02
 """Share of the peak learning rate at the end."""
 
@@ -18,10 +17,11 @@ FINAL_SHARE = 0.02
 class Pace:
     """The share of the training that is over, since this object was made."""
 
-    def __init__(self, *, seconds: float, max_steps: int) -> None:
+    def __init__(self, *, seconds: float, max_steps: int, warm_up_steps: int) -> None:
         self._began = time.monotonic()
         self._seconds = seconds
         self._max_steps = max_steps
+        self._warm_up_steps = warm_up_steps
 
     def progress(self, step: int) -> float:
         """0 at the start, 1 or more at the end: the greater of the shares of time and of steps."""
@@ -29,7 +29,7 @@ class Pace:
 
     def learning_rate_share(self, step: int) -> float:
         """Share of the peak rate for the step after `step`: linear warm-up, then a cosine over `progress`."""
-        warm = min(1.0, (step + 1) / WARM_UP_STEPS)
+        warm = min(1.0, (step + 1) / self._warm_up_steps)
         cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, self.progress(step))))
         return warm * (FINAL_SHARE + (1 - FINAL_SHARE) * cosine)
 

@@ -1,9 +1,9 @@
-"""The reference trainer: full supervised fine-tuning of the small model on the tasks, by the Hugging Face Trainer."""
+"""The reference trainer: supervised fine-tuning on the tasks, of a whole model or of an adapter, by the Hugging Face
+Trainer."""
 
 import sys
 import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,20 +13,12 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, SequentialSampler
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from barograph.train.dataset import Batch, Part, TaskDataset, collate, texts
+from barograph.train.dataset import Batch, Part, TaskDataset
 from barograph.train.pace import Pace, PaceCallback, UntrainedCheckpoint
-from barograph.train.small_qwen3 import small_qwen3
-from barograph.train.tokenizer import train_tokenizer
-
-BATCH = 32
-BLOCK = 16
-"""Examples in a row that share task, level and regime: two kinds in a batch, little padding."""
+from barograph.train.student import Student
 
 EPOCH = 131_072
-"""Examples until the data repeat; two minutes see about a third."""
-
-LEARNING_RATE = 3e-3
-TOKENIZER_TEXTS = 1_500
+"""Examples until the data repeat; two minutes of the small model see about a third."""
 
 
 class Trained(Struct, frozen=True, kw_only=True):
@@ -52,6 +44,7 @@ class InOrderTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped 
 
 
 def train(
+    student: Student,
     *,
     output_dir: Path,
     mixture: Sequence[Part],
@@ -61,26 +54,24 @@ def train(
     checkpoints: int = 10,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> Trained:
-    """Train a small model from scratch until `seconds` of wall time or `max_steps` are used up, or a callback stops it.
+    """Teach `student` until `seconds` of wall time or `max_steps` are used up, or a callback stops it.
 
-    Writes `checkpoint-0`, the untrained model, and `checkpoints` more, evenly over the time, the last at the end;
-    each has weights as safetensors and the tokenizer. With `max_steps` alone the run is reproducible: the learning
-    rate then follows the steps.
+    Writes `checkpoint-0`, the model as it came, and `checkpoints` more, evenly over the time, the last at the end; each
+    has weights as safetensors, those of the adapter if there is one, and the tokenizer. With `max_steps` alone the run
+    is reproducible: the learning rate then follows the steps.
     """
-    pace = Pace(seconds=seconds, max_steps=max_steps)
-    tokenizer = train_tokenizer(texts(mixture, seed=seed, count=TOKENIZER_TEXTS))
-    model = small_qwen3(tokenizer, seed=seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.95), weight_decay=0.01)
-    dataset = TaskDataset(tokenizer, mixture, seed=seed, length=EPOCH, block=BLOCK)
-    collator = partial(collate, pad=tokenizer.pad_token_id)
-    trial = collator([dataset[index] for index in range(BATCH)])
-    plan = PaceCallback(pace, checkpoints=checkpoints, step_seconds=trial_step_seconds(model, trial))
+    pace = Pace(seconds=seconds, max_steps=max_steps, warm_up_steps=student.warm_up_steps)
+    trained = [parameter for parameter in student.model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=student.learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
+    dataset = TaskDataset(student.tokenizer, mixture, seed=seed, length=EPOCH, block=student.block)
+    trial = student.collator([dataset[index] for index in range(student.batch)])
+    plan = PaceCallback(pace, checkpoints=checkpoints, step_seconds=trial_step_seconds(student.model, trial))
     trainer = InOrderTrainer(
-        model=model,
-        args=_arguments(output_dir, seed=seed, max_steps=max_steps),
+        model=student.model,
+        args=_arguments(output_dir, seed=seed, max_steps=max_steps, batch=student.batch),
         train_dataset=dataset,
-        data_collator=collator,
-        processing_class=tokenizer,
+        data_collator=student.collator,
+        processing_class=student.tokenizer,
         optimizers=(optimizer, LambdaLR(optimizer, pace.learning_rate_share)),
         callbacks=[plan, *callbacks],
     )
@@ -102,12 +93,12 @@ def trial_step_seconds(model: PreTrainedModel, batch: Batch) -> float:
     return time.perf_counter() - began
 
 
-def _arguments(output_dir: Path, *, seed: int, max_steps: int) -> TrainingArguments:
+def _arguments(output_dir: Path, *, seed: int, max_steps: int, batch: int) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(output_dir),
         # The callback of the pace ends the training; the Trainer wants a number all the same.
         max_steps=min(max_steps, 10**9),
-        per_device_train_batch_size=BATCH,
+        per_device_train_batch_size=batch,
         max_grad_norm=1.0,
         logging_steps=1,
         save_strategy="no",
