@@ -12,6 +12,7 @@
     ├── JournalError
     │   ├── LineError           one line of a journal cannot be read
     │   ├── UnsafePath          a path that must not be opened: link, FIFO, outside the root
+    │   ├── DamagedArchive      a compressed journal file, or a part of it, cannot be read
     │   └── WriteError          the journal cannot be written now
     ├── IndexRebuilding         what was asked for may be there, but is not indexed yet
     └── CheckpointError         a checkpoint folder cannot be used
@@ -85,6 +86,14 @@ class LineError(JournalError):
 
 class UnsafePath(JournalError):
     """A path inside a run that must not be opened: a link, a FIFO, a device, or outside the root."""
+
+
+class DamagedArchive(JournalError):
+    """A compressed journal file cannot be read, or one of its frames: then reading can go on at offset `end`."""
+
+    def __init__(self, problem: str, *, where: str, end: int | None = None, advice: str | None = None) -> None:
+        self.end = end
+        super().__init__(problem, where=where, advice=advice)
 
 
 class WriteError(JournalError):

@@ -55,10 +55,10 @@ def test_a_scan_tells_which_runs_moved_and_which_are_gone(tmp_path: Path) -> Non
     log(tmp_path, loss(1), run="a")
     log(tmp_path, loss(1), run="b")
     with Indexer(tmp_path) as indexer:
-        assert indexer.scan().changed == ("a", "b")
-        assert indexer.scan().changed == ()
+        assert indexer.scan().runs == ("a", "b")
+        assert not indexer.scan().changed
         log(tmp_path, loss(2), run="b")
-        assert indexer.scan().changed == ("b",)
+        assert indexer.scan().runs == ("b",)
         (tmp_path / "a").rename(tmp_path.parent / f"{tmp_path.name}-elsewhere")
         gone = indexer.scan()
         assert (gone.changed, gone.gone) == ((), ("a",))
@@ -162,7 +162,7 @@ def test_a_torn_tail_is_read_when_it_is_whole(tmp_path: Path) -> None:
         for byte in line:
             with path.open("ab") as file:
                 file.write(bytes([byte]))
-            assert indexer.scan().changed == ("r",)
+            assert indexer.scan().runs == ("r",)
         assert points(tmp_path) == [(1, 1.0), (2, 1.0)]
         assert (state(tmp_path).bad, state(tmp_path).torn) == (0, 0)
 
@@ -178,7 +178,7 @@ def test_a_file_that_is_not_what_was_read_is_read_again(tmp_path: Path, how: str
         if how == "replaced":
             path.rename(path.with_suffix(".old"))
         path.write_bytes(new)
-        assert indexer.scan().changed == ("r",)
+        assert indexer.scan().runs == ("r",)
         assert points(tmp_path) == [(70, 7.0)] * (len(new) // len(encode_line(loss(70, 7.0))))
         assert names(tmp_path) == ["loss", "rank/1/loss"]
         assert points(tmp_path, "rank/1/loss") == [(9, 9.0)]
@@ -190,14 +190,14 @@ def test_a_run_that_lost_a_file_keeps_only_what_is_there(tmp_path: Path) -> None
     with Indexer(tmp_path) as indexer:
         indexer.scan()
         second.unlink()
-        assert indexer.scan().changed == ("r",)
+        assert indexer.scan().runs == ("r",)
         assert points(tmp_path) == [(1, 1.0)]
 
 
 def test_a_root_that_is_itself_a_run_is_that_run(tmp_path: Path) -> None:
     log(tmp_path, loss(1))
     with Indexer(tmp_path / "r") as indexer:
-        assert indexer.scan().changed == ("r",)
+        assert indexer.scan().runs == ("r",)
         assert points(tmp_path / "r") == [(1, 1.0)]
 
 
@@ -264,7 +264,7 @@ def test_a_run_whose_name_is_no_text_is_passed_over(tmp_path: Path) -> None:
     os.makedirs(os.fsencode(tmp_path) + b"/\xff\xfe/logs")
     log(tmp_path, loss(1))
     with Indexer(tmp_path) as indexer:
-        assert indexer.scan().changed == ("r",)
+        assert indexer.scan().runs == ("r",)
 
 
 def test_a_foreign_file_name_is_not_read_and_said(tmp_path: Path) -> None:
@@ -275,7 +275,7 @@ def test_a_foreign_file_name_is_not_read_and_said(tmp_path: Path) -> None:
         assert names(tmp_path) == []
         assert "train_loss.jsonl is not named like a journal file" in notices(tmp_path)[0]
         (tmp_path / "r" / "logs" / "train_loss.jsonl").unlink()
-        assert indexer.scan().changed == ("r",)
+        assert indexer.scan().runs == ("r",)
         assert notices(tmp_path) == []
 
 

@@ -142,7 +142,7 @@ def test_a_follower_keeps_up_and_tells_what_moved(tmp_path: Path) -> None:
         log(tmp_path, 2)
         wait_for(lambda: steps(follower.index) == [1, 2])
         wait_for(lambda: len(told) >= 2)
-        assert {run for one in told for run in one.changed} == {"r"}
+        assert {run for one in told for run in one.runs} == {"r"}
     Indexer(tmp_path).close()
 
 

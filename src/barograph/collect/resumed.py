@@ -44,7 +44,7 @@ def _newest_step(run: Path, files: Sequence[JournalFile]) -> int | None:
 
 def _steps_at_end(run: Path, path: Path, tail: int) -> list[int]:
     """The steps in the last `tail` bytes; the line that begins before them reads as a bad one."""
-    begin = max(0, path.stat().st_size - tail)
-    with TailReader(run, path, Position(offset=begin)) as reader:
+    with TailReader(run, path) as reader:
+        reader.position = Position(offset=max(0, reader.size - tail))
         entries = reader.read(tail).entries
     return [entry.record.step for entry in entries if isinstance(entry.record, Step)]

@@ -1,23 +1,35 @@
 """Reads on in one journal file and commits what it finds, offset and rows together."""
 
-import os
 import sqlite3
 import time
 import zlib
 from pathlib import Path
 
+from msgspec import Struct
 from msgspec.structs import replace
 
+from barograph.errors import DamagedArchive
 from barograph.index import rows
+from barograph.index.change import kinds_of
 from barograph.index.database import transaction
 from barograph.index.fold import SourceFold
 from barograph.index.points import add_points
 from barograph.index.rows import Stored
 from barograph.index.source import Head, Identity, SourceState
-from barograph.journal.layout import JournalFile, open_regular
+from barograph.journal.content import Content, open_content
+from barograph.journal.layout import JournalFile
 from barograph.journal.reader import TailReader
 
 HEAD_BYTES = 1_024
+
+
+class Followed(Struct, frozen=True, kw_only=True):
+    """What reading on in a file brought."""
+
+    stored: Stored
+    """The file as the database has it now."""
+    what: set[str]
+    """Kinds of what was new, in the words of `Change.what`."""
 
 
 def follow_file(
@@ -28,24 +40,28 @@ def follow_file(
     run: int,
     known: Stored | None,
     identity: Identity,
-) -> Stored:
+) -> Followed:
     """Everything new in `file`, batch by batch; `identity` is how it was when the scan looked at it.
 
-    Raises `UnsafePath` or `OSError` if it cannot be read; what was committed until then stays right.
+    Raises `OSError` or a `JournalError` if it cannot be read; what was committed until then stays right.
     """
     path = str(file.path.relative_to(root))
     grown_ns = min(identity.changed_ns, time.time_ns())
+    if known is not None and identity.archived:
+        grown_ns = known.state.grown_ns  # compressed, by whatever means: that is no sign of life
     state = known.state if known else _unread(file, identity, grown_ns)
     source = known.id if known else None
     headers = rows.load_headers(connection, source) if source is not None else {}
     fold = SourceFold(
         state, path=path, known_headers=headers, series_id=lambda name: rows.series_id(connection, run, name)
     )
+    what: set[str] = set()
     with TailReader(root, file.path, state.position) as reader:
         more = True
         while more:
             batch = reader.read()
             more = batch.more
+            what |= kinds_of(batch)
             with transaction(connection):
                 fold.update(batch)
                 # Only the last batch signs for the file as it was: after a crash before it, the file counts as changed.
@@ -61,25 +77,35 @@ def follow_file(
                 add_points(connection, fold.points, source=source, number=batch.position.offset)
                 rows.touch_run(connection, run)
     assert source is not None
-    return Stored(id=source, state=fold.state)
+    return Followed(stored=Stored(id=source, state=fold.state), what=what)
 
 
 def goes_on(state: SourceState, identity: Identity, *, root: Path, path: Path) -> bool:
-    """Whether the file is the one that `state` was read from, with nothing taken away. Raises as `follow_file`."""
-    if (identity.device, identity.inode) != (state.identity.device, state.identity.inode):
+    """Whether the file is the one that `state` was read from, with nothing taken away. Raises as `follow_file`.
+
+    Compressing a file makes another one of it, with the same bytes at the same offsets.
+    """
+    same = (identity.device, identity.inode) == (state.identity.device, state.identity.inode)
+    if not (same or identity.archived or state.identity.archived):
         return False
-    if identity.size < state.position.offset:
-        return False
-    return head_sum(root, path, state.head.length) == state.head.sum
+    content = open_content(root, path)
+    try:
+        return content.size >= state.position.offset and _sum(content, state.head.length) == state.head.sum
+    finally:
+        content.close()
 
 
 def head_sum(root: Path, path: Path, length: int) -> int:
-    """CRC-32 of the first `length` bytes of a file."""
-    descriptor = open_regular(root, path)
+    """CRC-32 of the first `length` bytes of a file. Raises as `follow_file`."""
+    content = open_content(root, path)
     try:
-        return zlib.crc32(os.pread(descriptor, length, 0))
+        return _sum(content, length)
     finally:
-        os.close(descriptor)
+        content.close()
+
+
+def _sum(content: Content, length: int) -> int:
+    return zlib.crc32(content.read(length, 0).data)
 
 
 def _unread(file: JournalFile, identity: Identity, grown_ns: int) -> SourceState:
@@ -91,4 +117,7 @@ def _head(root: Path, path: Path, state: SourceState) -> Head:
     length = min(HEAD_BYTES, state.position.offset)
     if length == state.head.length:
         return state.head
-    return Head(length=length, sum=head_sum(root, path, length))
+    try:
+        return Head(length=length, sum=head_sum(root, path, length))
+    except DamagedArchive:
+        return state.head

@@ -1,6 +1,7 @@
 """What the index knows of one journal file: how far it was read, and what its lines added up to."""
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -8,6 +9,7 @@ from msgspec import Meta, Struct
 
 from barograph.analysis.finite_losses import NO_LOSSES, FiniteLosses
 from barograph.index.schema import IndexDamaged
+from barograph.journal.layout import archive_of
 from barograph.journal.reader import Position
 from barograph.records import Banner, Pause, RunComplete
 from barograph.records.quantities import Attempt, Count, Seconds, Step
@@ -24,6 +26,8 @@ class Identity(Struct, frozen=True, kw_only=True):
     """Bytes."""
     changed_ns: int
     """Its modification time, in nanoseconds since 1970; -1 where it was not read to its end: no file has that."""
+    archived: bool = False
+    """Whether it is the compressed file; its size is then that one's."""
 
 
 class Head(Struct, frozen=True, kw_only=True):
@@ -86,7 +90,6 @@ class SourceState(Struct, frozen=True, kw_only=True):
         NO_LOSSES
     )
     least_non_finite: Annotated[Step | None, Meta(description="Least step of a loss that is no number.")] = None
-    ascending: Annotated[bool, Meta(description="Whether no step line has a lower step than one before it.")] = True
     first_mark: Annotated[Mark | None, Meta(description="Its first step line.")] = None
     newest_mark: Annotated[Mark | None, Meta(description="Its newest step line.")] = None
     heartbeat_step: Annotated[Step | None, Meta(description="Step that its newest heartbeat names.")] = None
@@ -110,6 +113,19 @@ def decode_state(raw: bytes) -> SourceState:
         raise IndexDamaged(f"the state of a source cannot be read: {error}") from error
 
 
-def identity(status: os.stat_result) -> Identity:
-    """The identity of a file that was looked at."""
-    return Identity(device=status.st_dev, inode=status.st_ino, size=status.st_size, changed_ns=status.st_mtime_ns)
+def identity(path: Path) -> Identity:
+    """The identity of the journal file of the logical path `path`, now. Raises `OSError`."""
+    try:
+        return _identity(path.lstat(), archived=False)
+    except FileNotFoundError:
+        return _identity(archive_of(path).lstat(), archived=True)
+
+
+def _identity(status: os.stat_result, *, archived: bool) -> Identity:
+    return Identity(
+        device=status.st_dev,
+        inode=status.st_ino,
+        size=status.st_size,
+        changed_ns=status.st_mtime_ns,
+        archived=archived,
+    )

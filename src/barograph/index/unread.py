@@ -4,8 +4,8 @@ import os
 import stat
 from pathlib import Path
 
-from barograph.errors import UnsafePath
-from barograph.journal.layout import LOGS, names_a_run
+from barograph.errors import JournalError
+from barograph.journal.layout import ARCHIVE, LOGS, names_a_run
 
 
 def unread_runs(root: Path) -> set[str]:
@@ -53,24 +53,27 @@ def _misnamed(folder: Path) -> set[str]:
 
 
 def irregular_files(folder: Path, known: set[str]) -> set[str]:
-    """A sentence for each `*.jsonl` in the logs of a run that is not one of the `known` names."""
+    """A sentence for each `*.jsonl` or `*.jsonl.zst` in the logs of a run that is not one of the `known` names."""
     notices = set()
     try:
         with os.scandir(folder / LOGS) as entries:
             for entry in entries:
-                if entry.name.endswith(".jsonl") and entry.name not in known:
-                    what = (
-                        "is not named like a journal file (writer-NNNNNN-YYYYMMDDTHHMMSS.jsonl)"
-                        if entry.is_file(follow_symlinks=False)
-                        else "is no regular file"
-                    )
-                    notices.add(f"{LOGS}/{_shown(entry.name)} {what}, so it is not read")
+                if entry.name.endswith((".jsonl", f".jsonl{ARCHIVE}")) and entry.name not in known:
+                    notices.add(f"{LOGS}/{_shown(entry.name)} {_why_not(entry, known)}, so it is not read")
     except OSError as error:
         notices.add(f"{LOGS} cannot be listed: {error.strerror}")
     return notices
 
 
-def unreadable(path: str, error: OSError | UnsafePath) -> str:
+def _why_not(entry: "os.DirEntry[str]", known: set[str]) -> str:
+    if not entry.is_file(follow_symlinks=False):
+        return "is no regular file"
+    if entry.name.removesuffix(ARCHIVE) in known:
+        return "lies beside its original"
+    return "is not named like a journal file (writer-NNNNNN-YYYYMMDDTHHMMSS.jsonl)"
+
+
+def unreadable(path: str, error: OSError | JournalError) -> str:
     """The sentence for a journal file that cannot be read."""
     what = error.strerror if isinstance(error, OSError) else error.problem
     return f"{path} cannot be read: {what}"

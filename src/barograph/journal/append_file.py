@@ -9,7 +9,7 @@ from pathlib import Path
 SYNC_S = 1.0
 """Seconds between two syncs, and between two looks at what others did to the file."""
 
-_CANNOT_SYNC = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
+CANNOT_SYNC = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 """What `fdatasync` says where the file system has no such thing: nothing failed, and nothing can be done."""
 
 
@@ -52,7 +52,7 @@ class AppendFile:
         try:
             os.fdatasync(self._descriptor)
         except OSError as error:
-            return error.errno in _CANNOT_SYNC
+            return error.errno in CANNOT_SYNC
         self.synced = True
         return True
 

@@ -4,11 +4,16 @@
     <root>/<run>/logs/train-000001-20261120T065500.jsonl     rank 0
     <root>/<run>/logs/rank1-000001-20261120T065501.jsonl     other ranks
     <root>/<run>/logs/evaluate-000001-20261120T065630.jsonl  other processes, with the attempt that they speak of
+    <root>/<run>/logs/train-000001-20261120T065500.jsonl.zst  the first of these, compressed after a week (`seal`)
+
+Whoever names a journal file names it without the `.zst`, whichever way it lies there: that name, and the offsets in it,
+are what others keep. Should both lie there (a crash between two steps of sealing), the original is what is read.
 
 Anyone who can write into a run may be hostile: nothing is opened through a link, and only regular files are.
 """
 
 import errno
+import fcntl
 import os
 import re
 import secrets
@@ -26,10 +31,14 @@ from barograph.records.quantities import RUN_ID, Attempt, Seconds
 LOGS = "logs"
 PRIVATE = ".barograph"
 TRAIN = "train"
+ARCHIVE = ".zst"
+"""What the name of a compressed journal file ends in, after its own name."""
 LAST_ATTEMPT = 999_999
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
 """What a file system says that has no hard links."""
-_JOURNAL = re.compile(r"(?P<writer>[a-z][a-z0-9_]*)-(?P<attempt>[0-9]{6})-(?P<begun>[0-9]{8}T[0-9]{6})\.jsonl")
+_JOURNAL = re.compile(
+    r"(?P<writer>[a-z][a-z0-9_]*)-(?P<attempt>[0-9]{6})-(?P<begun>[0-9]{8}T[0-9]{6})\.jsonl(?P<archive>\.zst)?"
+)
 _RUN_ID = re.compile(RUN_ID)
 _CLAIM = re.compile(r"\.attempt-(?P<attempt>[0-9]{6})")
 
@@ -44,7 +53,14 @@ class JournalFile(msgspec.Struct, frozen=True, kw_only=True, order=True):
     writer: str
     """`train` for rank 0, else `rankN` or the process's word."""
     path: Path
-    """Where it lies."""
+    """Its logical path: without `.zst`, also where it is compressed. Names it, and opens it."""
+    archived: bool = False
+    """Whether it lies there compressed."""
+
+    @property
+    def place(self) -> Path:
+        """The file that is really there."""
+        return archive_of(self.path) if self.archived else self.path
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,20 +97,32 @@ def names_a_run(name: str) -> bool:
 
 
 def journal_files(run: Path) -> list[JournalFile]:
-    """The journal files of a run, oldest attempt first; links, FIFOs, folders and foreign names are left out."""
+    """The journal files of a run, oldest attempt first, each once; what is no regular file, or has a foreign name, is
+    left out."""
     try:
         with os.scandir(run / LOGS) as entries:
             names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
     except OSError:
         return []
-    found = []
-    for name in names:
-        if match := _JOURNAL.fullmatch(name):
-            attempt = int(match["attempt"])
-            if attempt:
-                path = run / LOGS / name
-                found.append(JournalFile(attempt=attempt, begun=match["begun"], writer=match["writer"], path=path))
-    return sorted(found)
+    found: dict[str, JournalFile] = {}
+    for name in sorted(names):  # an original comes before its archive
+        match = _JOURNAL.fullmatch(name)
+        if match and int(match["attempt"]):
+            original = name.removesuffix(ARCHIVE)
+            file = JournalFile(
+                attempt=int(match["attempt"]),
+                begun=match["begun"],
+                writer=match["writer"],
+                path=run / LOGS / original,
+                archived=match["archive"] is not None,
+            )
+            found.setdefault(original, file)
+    return sorted(found.values())
+
+
+def archive_of(path: Path) -> Path:
+    """Where a journal file lies when it is compressed; `path` is its logical one."""
+    return path.with_name(path.name + ARCHIVE)
 
 
 def open_regular(root: Path, path: Path) -> int:
@@ -108,19 +136,32 @@ def open_regular(root: Path, path: Path) -> int:
         raise UnsafePath(f"{str(path)!r} does not lie inside the root", where=str(root)) from None
     if not parts or ".." in parts or "\0" in str(path):
         raise UnsafePath(f"{str(path)!r} is no file inside the root", where=str(root))
-    flags = os.O_RDONLY | os.O_CLOEXEC
-    folder = os.open(root, flags | os.O_DIRECTORY)
+    folder = open_folder(root, path.parent)
     try:
-        for part in parts[:-1]:
-            inner = _open_unlinked(part, flags | os.O_DIRECTORY, folder, path)
-            os.close(folder)
-            folder = inner
-        # Looked at before it is opened, because opening a device can do something; and after, because it may be
-        # another one by then.
-        _must_be_regular(os.stat(parts[-1], dir_fd=folder, follow_symlinks=False), path)
-        descriptor = _open_unlinked(parts[-1], flags | os.O_NONBLOCK, folder, path)
+        return open_regular_in(folder, path)
     finally:
         os.close(folder)
+
+
+def open_folder(root: Path, path: Path) -> int:
+    """A descriptor of the folder `path`, which is `root` or inside it. Raises as `open_regular`."""
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY
+    folder = os.open(root, flags)
+    for part in path.relative_to(root).parts:
+        try:
+            inner = _open_unlinked(part, flags, folder, path)
+        finally:
+            os.close(folder)
+        folder = inner
+    return folder
+
+
+def open_regular_in(folder: int, path: Path) -> int:
+    """A read-only descriptor of the regular file of `path`'s name in an open folder. Raises as `open_regular`."""
+    # Looked at before it is opened, because opening a device can do something; and after, because it may be another
+    # one by then.
+    _must_be_regular(os.stat(path.name, dir_fd=folder, follow_symlinks=False), path)
+    descriptor = _open_unlinked(path.name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, folder, path)
     try:
         _must_be_regular(os.fstat(descriptor), path)
     except UnsafePath:
@@ -159,14 +200,21 @@ def attempt_of_launch(run: Path, *, launch_id: str, not_before: float) -> Attemp
 
 
 def create_journal(run: Path, *, writer: str, attempt: Attempt) -> tuple[int, Path]:
-    """A new, empty journal file, opened for appending; its name carries the first free second from now on."""
+    """A new, empty journal file, opened for appending; its name carries the first free second from now on.
+
+    The descriptor holds a shared lock on the file, so that nobody seals what a writer still has open.
+    """
     now = time.time()
     while True:
         begun = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now))
         path = run / LOGS / f"{writer}-{attempt:06d}-{begun}.jsonl"
         with suppress(FileExistsError):
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-            return os.open(path, flags, 0o666), path
+            if not os.path.lexists(archive_of(path)):
+                descriptor = os.open(path, flags, 0o666)
+                with suppress(OSError):  # on a file system without locks nothing is ever sealed
+                    fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return descriptor, path
         now += 1
 
 

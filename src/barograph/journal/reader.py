@@ -1,24 +1,26 @@
 r"""Reads a journal file that may still be growing, from any position on.
 
-Four things can end or spoil a line, and each has its own state, because each needs another reaction:
+Five things can end or spoil a line, and each has its own state, because each needs another reaction:
 
 - *torn*: the last line has no newline yet. Normal while a writer lives, or after it was killed. Nothing is consumed;
   the next read starts at the same offset again.
 - *bad*: a whole line that cannot be read. It is skipped, counted, and located.
 - *unknown*: a whole, well-formed line of a kind from another version. It is kept.
+- *damaged*: a part of a compressed file that cannot be read. It is passed over like a bad line.
 - *too long*: a line of more than 1 MB. It is refused without being held in memory; while its end is not in sight the
   position remembers where it began.
+
+A file that was compressed is read through its seek table, by the same offsets.
 
 A reader that stops anywhere and goes on later from its `Position` returns what one uninterrupted read would have.
 """
 
-import os
 from pathlib import Path
 
 import msgspec
 
-from barograph.errors import LineError
-from barograph.journal.layout import open_regular
+from barograph.errors import DamagedArchive, LineError
+from barograph.journal.content import Content, open_content
 from barograph.records import Record, codec
 from barograph.records.codec import Unknown
 
@@ -58,7 +60,7 @@ class BadLine(msgspec.Struct, frozen=True, kw_only=True):
     length: int
     """Its bytes, without the newline."""
     reason: str
-    """`checksum`, `not_json`, `no_type`, `wrong_type` or `too_long`."""
+    """`checksum`, `not_json`, `no_type`, `wrong_type` or `too_long`; `damaged` for a part of an archive."""
     detail: str
     """What was seen."""
 
@@ -84,18 +86,30 @@ class TailReader:
     def __init__(
         self, root: Path, path: Path, position: Position | None = None, *, line_limit: int = LINE_LIMIT
     ) -> None:
-        """Opens `path`, a regular file inside `root`; raises `UnsafePath` or `OSError`."""
+        """Opens `path`, a regular file inside `root`, or its archive; raises `OSError` or a `JournalError`."""
         self.path = path
         self.position = position or Position()
         self._line_limit = line_limit
-        self._descriptor: int | None = open_regular(root, path)
+        self._content: Content | None = open_content(root, path)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file, uncompressed."""
+        assert self._content is not None, f"{self.path} was closed"
+        return self._content.size
 
     def read(self, limit: int = 4 << 20) -> Batch:
         """Everything that is whole within the next `limit` bytes (at least one line's limit is taken)."""
-        assert self._descriptor is not None, f"{self.path} was closed"
+        assert self._content is not None, f"{self.path} was closed"
         limit = max(limit, self._line_limit + 1)
-        chunk = os.pread(self._descriptor, limit, self.position.offset)
-        base, more = self.position.offset, len(chunk) == limit
+        base = self.position.offset
+        try:
+            found = self._content.read(limit, base)
+            chunk, more = found.data, found.more
+            if more and len(chunk) < limit and b"\n" not in chunk:
+                self._content.read(1, base + len(chunk))  # the line runs into damage: this raises
+        except DamagedArchive as damage:
+            return self._pass_over(damage)
         bad: list[BadLine] = []
         begin = 0
         overlong = self.position.overlong_from
@@ -118,15 +132,24 @@ class TailReader:
 
     def close(self) -> None:
         """Closes the file; the position stays readable. A second call does nothing."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        if self._content is not None:
+            self._content.close()
+            self._content = None
 
     def __enter__(self) -> "TailReader":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _pass_over(self, damage: DamagedArchive) -> Batch:
+        """What cannot be read, with the beginning of the line that runs into it, as one bad line."""
+        assert damage.end is not None, "only an archive without a seek table has no end of damage, and is never open"
+        offset, overlong = self.position.offset, self.position.overlong_from
+        begin = offset if overlong is None else overlong
+        line = BadLine(offset=begin, length=damage.end - begin, reason="damaged", detail=f"damaged: {damage}"[:300])
+        self.position = Position(offset=damage.end)
+        return Batch(entries=[], bad=[line], position=self.position, torn=0, more=damage.end < self.size)
 
     def _lines(self, text: bytes, offset: int, bad: list[BadLine]) -> list[Entry]:
         """Reads whole lines; `text` ends in a newline and begins at `offset` of the file."""
