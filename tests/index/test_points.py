@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from barograph.index import IndexDamaged
 from barograph.index.database import open_empty
-from barograph.index.points import PENDING_ROWS, NewPoints, add_points, delete_points, newest_points, series_points
+from barograph.index.points import (
+    LOOSE_ROWS,
+    PENDING_ROWS,
+    NewPoints,
+    add_points,
+    delete_points,
+    newest_points,
+    series_points,
+)
 
 SCANS = st.lists(
     st.lists(
@@ -32,7 +40,7 @@ def empty() -> Iterator[sqlite3.Connection]:
 def new_points(scan: list[tuple[int, int, float]]) -> NewPoints:
     points = NewPoints()
     for series, step, value in scan:
-        points.update([series], step=step, values=[value])
+        points.update((series,), step=step, values=[value])
     return points
 
 
@@ -58,18 +66,37 @@ def test_many_small_scans_become_few_rows_and_lose_nothing(empty: sqlite3.Connec
     for number in range(scans):
         add_points(empty, new_points([(1, number, float(number)), (2, number, math.nan)]), source=1, number=number)
     (pending,) = empty.execute("SELECT count(*) FROM pending").fetchone()
-    (blocks,) = empty.execute("SELECT count(*) FROM block").fetchone()
-    assert (pending, blocks) == (10, 6)
+    (loose,) = empty.execute("SELECT count(*) FROM loose").fetchone()
+    assert (pending, loose) == (10, 6)
     assert series_points(empty, series=1, source=1).steps.tolist() == list(range(scans))
     assert np.isnan(series_points(empty, series=2, source=1).values).sum() == scans
-    newest = newest_points(empty, series=1, source=1, count=300)
-    assert newest.steps.tolist() == list(range(scans - 300, scans))
+    newest = newest_points(empty, series=1, source=1, count=50)
+    assert newest.steps.tolist() == list(range(scans - 50, scans))
 
 
-def test_a_big_batch_goes_into_blocks_at_once(empty: sqlite3.Connection) -> None:
+def test_a_series_is_in_no_more_than_a_few_loose_rows(empty: sqlite3.Connection) -> None:
+    scans = (LOOSE_ROWS + 3) * PENDING_ROWS
+    for number in range(scans):
+        add_points(empty, new_points([(1, number, float(number))]), source=1, number=number)
+        (loose,) = empty.execute("SELECT count(*) FROM loose").fetchone()
+        assert loose <= LOOSE_ROWS
+    assert series_points(empty, series=1, source=1).values.tolist() == [float(number) for number in range(scans)]
+
+
+def test_rows_with_and_without_a_metric_keep_their_order(empty: sqlite3.Connection) -> None:
+    points = NewPoints()
+    for place in range(300):
+        series = (1, 2) if place % 3 == 0 else (1,)
+        points.update(series, step=7, values=[float(place), -float(place)][: len(series)])
+    add_points(empty, points, source=1, number=1)
+    assert series_points(empty, series=1, source=1).values.tolist() == [float(place) for place in range(300)]
+    assert series_points(empty, series=2, source=1).values.tolist() == [-float(place) for place in range(0, 300, 3)]
+
+
+def test_a_big_batch_goes_into_chunks_at_once(empty: sqlite3.Connection) -> None:
     points = NewPoints()
     for step in range(40_000):
-        points.update([1, 2], step=step, values=[0.5, 1.5])
+        points.update((1, 2), step=step, values=[0.5, 1.5])
     add_points(empty, points, source=1, number=1)
     assert empty.execute("SELECT count(*) FROM pending").fetchone() == (0,)
     assert len(series_points(empty, series=2, source=1).steps) == 40_000
@@ -83,10 +110,8 @@ def test_the_points_of_one_source_are_deleted_alone(empty: sqlite3.Connection) -
     assert series_points(empty, series=1, source=2).steps.tolist() == [2]
 
 
-@pytest.mark.parametrize("table", ["pending", "block"])
-def test_a_damaged_row_is_never_read_as_points(empty: sqlite3.Connection, table: str) -> None:
-    for number in range(PENDING_ROWS if table == "block" else 1):
-        add_points(empty, new_points([(1, number, 1.0)]), source=1, number=number)
-    empty.execute(f"UPDATE {table} SET points = zeroblob(length(points))")
+def test_a_damaged_row_is_never_read_as_points(empty: sqlite3.Connection) -> None:
+    add_points(empty, new_points([(1, 1, 1.0)]), source=1, number=1)
+    empty.execute("UPDATE pending SET points = zeroblob(length(points))")
     with pytest.raises(IndexDamaged, match="checksum"):
         series_points(empty, series=1, source=1)

@@ -29,7 +29,8 @@ from barograph.records import (
     Step,
 )
 from barograph.records.codec import encode_document, encode_line
-from barograph.views import live_status, run_detail, runs, series
+from barograph.views import live_status, run_detail, runs, series_set
+from barograph.views.series import Asked
 
 NOW = 2e9
 NAN, INF = float("nan"), float("inf")
@@ -63,7 +64,10 @@ def documents(root: Path) -> bytes:
         detail = run_detail(index, row.run, now=NOW)
         said.append(encode_document(detail))
         said.append(encode_document(live_status(index, row.run, now=NOW)))
-        said += [encode_document(series(index, row.run, name, smoothing=0.9)) for name in detail.series]
+        asked = Asked(smoothing=0.9, times=True, ranks=True)
+        if detail.series:
+            said.append(encode_document(series_set(index, row.run, detail.series, asked=asked, now=NOW)))
+    index.close()  # or its connection keeps the write-ahead log, which would hide damage of the file
     return b"\n".join(said)
 
 

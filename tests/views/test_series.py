@@ -2,16 +2,21 @@
 
 import math
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from barograph.errors import UnknownSeries
 from barograph.index import Index, Indexer
 from barograph.records import Step
-from barograph.records.codec import encode_line
-from barograph.views import series
+from barograph.records.codec import encode_document, encode_line
+from barograph.views import series_set
 from barograph.views.documents import Series
+from barograph.views.series import Asked, _rounded
 
 VALUES = st.one_of(st.floats(-10, 10), st.sampled_from([math.nan, math.inf, -math.inf]))
 
@@ -24,14 +29,19 @@ def of_values(values: list[float], *, buckets: int, smoothing: float) -> Series:
         (logs / "train-000001-20260101T000000.jsonl").write_bytes(b"".join(lines))
         with Indexer(Path(folder)) as indexer:
             indexer.scan()
-        return series(Index(Path(folder)), "r", "loss", buckets=buckets, smoothing=smoothing)
+        asked = Asked(buckets=buckets, smoothing=smoothing)
+        return series_set(Index(Path(folder)), "r", ["loss"], asked=asked).series[0]
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(VALUES, min_size=1, max_size=60), st.integers(1, 20), st.sampled_from([0.0, 0.9]))
 def test_a_bucket_without_a_finite_value_has_no_average(values: list[float], buckets: int, smoothing: float) -> None:
     found = of_values(values, buckets=buckets, smoothing=smoothing)
-    assert [one is None for one in found.smoothed] == [one is None for one in found.mean]
+    averages = [None] * len(found.last) if found.smoothed is None else found.smoothed
+    if smoothing:
+        assert [one is None for one in averages] == [one is None for one in found.last]
+    else:
+        assert found.smoothed is None
 
 
 @settings(max_examples=30, deadline=None)
@@ -47,4 +57,200 @@ def test_beyond_the_points_that_are_listed_the_buckets_still_count() -> None:
     found = of_values([math.nan] * 3_000 + [1.0], buckets=1_000, smoothing=0.9)
     assert (len(found.non_finite), found.non_finite_count) == (1_000, 3_000)
     assert sum(found.non_finite_in_bucket) == 3_000
+    assert found.smoothed is not None
     assert found.smoothed[:-1] == [None] * (len(found.step) - 1)
+
+
+def run_of(root: Path, *, steps: range, attempt: int = 1, writer: str = "train", scale: float = 1.0) -> None:
+    """Appends a line per step: a loss, a metric every tenth step, and times a second apart."""
+    logs = root / "r" / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    lines = [
+        encode_line(
+            Step(
+                step=step,
+                loss=scale * (1.0 + math.sin(step)),
+                time=1_000.0 * attempt + step,
+                metrics={"eval/x": float(step)} if step % 10 == 0 else {},
+            )
+        )
+        for step in steps
+    ]
+    with (logs / f"{writer}-{attempt:06d}-20260101T000000.jsonl").open("ab") as file:
+        file.write(b"".join(lines))
+
+
+def scanned(root: Path) -> Index:
+    with Indexer(root) as indexer:
+        indexer.scan()
+    return Index(root)
+
+
+def columns_of(one: Series) -> tuple[Sequence[object], ...]:
+    """What a page holds of an answer."""
+    single = one.last
+    return (
+        one.first,
+        one.step,
+        one.minimum or single,
+        one.maximum or single,
+        one.mean or single,
+        one.last,
+        one.smoothed or [],
+        one.count,
+        one.time or [],
+    )
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(0, 300), min_size=1, max_size=6), st.integers(1, 60), st.booleans())
+def test_what_a_page_holds_after_partial_answers_is_the_whole_answer(
+    growth: list[int], buckets: int, windowed: bool
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="barograph-test-") as folder:
+        root, asked = Path(folder), Asked(buckets=buckets, smoothing=0.9, times=True, first=7 if windowed else 0)
+        run_of(root, steps=range(20))
+        held = series_set(scanned(root), "r", ["loss"], asked=asked).series[0]
+        columns, held_first, reached = columns_of(held), held.first, 20
+        for more in growth:
+            run_of(root, steps=range(reached, reached + more))
+            reached += more
+            index = scanned(root)
+            (new,) = series_set(index, "r", ["loss"], asked=asked, cursors=[held.cursor]).series
+            (whole,) = series_set(index, "r", ["loss"], asked=asked).series
+            if new.partial:
+                kept = sum(first < new.from_step for first in held_first)
+                columns = tuple([*old[:kept], *fresh] for old, fresh in zip(columns, columns_of(new), strict=True))
+            else:
+                columns = columns_of(new)
+            held_first = whole.first
+            assert columns == columns_of(whole)
+            assert (new.points, new.non_finite_count, new.cursor) == (
+                whole.points,
+                whole.non_finite_count,
+                whole.cursor,
+            )
+            assert new.partial or new.width != held.width
+            held = new
+
+
+def test_a_cursor_of_another_story_brings_everything(tmp_path: Path) -> None:
+    run_of(tmp_path, steps=range(100))
+    held = series_set(scanned(tmp_path), "r", ["loss"]).series[0]
+    run_of(tmp_path, steps=range(50, 60), attempt=2)
+    (new,) = series_set(scanned(tmp_path), "r", ["loss"], cursors=[held.cursor]).series
+    assert (new.partial, new.points, new.hidden_points) == (False, 60, 50)
+    for wrong in ("", "x", "1.2.3", "1.2.3.4.5", f"{held.cursor}9", "-1.-1.-1.-1", "9" * 99):
+        (new,) = series_set(Index(tmp_path), "r", ["loss"], cursors=[wrong]).series
+        assert not new.partial
+
+
+def test_nothing_new_costs_one_bucket(tmp_path: Path) -> None:
+    run_of(tmp_path, steps=range(5_000))
+    index = scanned(tmp_path)
+    asked = Asked(smoothing=0.99)
+    (held,) = series_set(index, "r", ["loss"], asked=asked).series
+    document = series_set(index, "r", ["loss"], asked=asked, cursors=[held.cursor])
+    (new,) = document.series
+    assert (new.partial, len(new.step), new.step[-1]) == (True, 1, 4_999)
+    assert len(encode_document(document)) < 1_000
+
+
+def test_a_late_point_of_an_early_step_is_not_missed(tmp_path: Path) -> None:
+    run_of(tmp_path, steps=range(100))
+    held = series_set(scanned(tmp_path), "r", ["loss"]).series[0]
+    run_of(tmp_path, steps=range(3, 4))
+    (new,) = series_set(scanned(tmp_path), "r", ["loss"], cursors=[held.cursor]).series
+    assert (new.partial, new.points) == (False, 101)
+
+
+def test_an_attempt_can_be_asked_for_whole(tmp_path: Path) -> None:
+    run_of(tmp_path, steps=range(100))
+    run_of(tmp_path, steps=range(50, 60), attempt=2, scale=3.0)
+    index = scanned(tmp_path)
+    (first,) = series_set(index, "r", ["loss"], asked=Asked(attempt=1)).series
+    (second,) = series_set(index, "r", ["loss"], asked=Asked(attempt=2)).series
+    assert (first.step, first.hidden_points) == (list(range(100)), 0)
+    assert second.step == list(range(50, 60))
+    (none,) = series_set(index, "r", ["loss"], asked=Asked(attempt=9)).series
+    assert (none.step, none.points) == ([], 0)
+
+
+def test_elapsed_time_leaves_out_the_time_between_attempts(tmp_path: Path) -> None:
+    run_of(tmp_path, steps=range(100))
+    run_of(tmp_path, steps=range(50, 60), attempt=2)
+    document = series_set(scanned(tmp_path), "r", ["loss"], asked=Asked(times=True))
+    (found,) = document.series
+    assert found.time == [*(1_000.0 + step for step in range(50)), *(2_000.0 + step for step in range(50, 60))]
+    # attempt 1 ran from 1000 to 1099; attempt 2 began at 2050, when 99 s had been spent
+    assert [row.zero for row in document.attempts] == [1_000.0, 1_951.0]
+
+
+@pytest.mark.parametrize("steps", [200, 20_000])
+def test_a_window_of_time_is_the_window_of_its_steps(tmp_path: Path, steps: int) -> None:
+    run_of(tmp_path, steps=range(steps))
+    index = scanned(tmp_path)
+    asked = Asked(since=1_000.0 + 33, until=1_000.0 + steps - 50.5, buckets=10)
+    (found,) = series_set(index, "r", ["loss"], asked=asked).series
+    assert (found.first[0], found.step[-1], found.points) == (33, steps - 51, steps - 83)
+    for since, until in ((0.0, 999.0), (1e9, 2e9)):
+        (none,) = series_set(index, "r", ["loss"], asked=Asked(since=since, until=until)).series
+        assert none.points == 0
+
+
+def test_a_sparse_series_has_the_times_of_its_own_rows(tmp_path: Path) -> None:
+    run_of(tmp_path, steps=range(200))
+    (found,) = series_set(scanned(tmp_path), "r", ["eval/x"], asked=Asked(times=True)).series
+    assert found.time == [1_000.0 + step for step in range(0, 200, 10)]
+
+
+def test_several_series_come_in_the_order_of_their_names_and_an_unknown_one_is_empty(tmp_path: Path) -> None:
+    run_of(tmp_path, steps=range(30))
+    index = scanned(tmp_path)
+    found = series_set(index, "r", ["eval/x", "nothing", "loss"]).series
+    assert [(one.name, one.points) for one in found] == [("eval/x", 3), ("nothing", 0), ("loss", 30)]
+    with pytest.raises(UnknownSeries, match="'nothing'"):
+        series_set(index, "r", ["nothing"])
+
+
+def test_ranks_are_compared_bucket_by_bucket(tmp_path: Path) -> None:
+    run_of(tmp_path, steps=range(100), scale=1.0)
+    run_of(tmp_path, steps=range(100), scale=3.0, writer="rank1")
+    run_of(tmp_path, steps=range(80), scale=2.0, writer="rank2")
+    (found,) = series_set(scanned(tmp_path), "r", ["loss"], asked=Asked(ranks=True, buckets=10)).series
+    ranks = found.ranks
+    assert ranks is not None
+    assert [(row.rank, row.points, row.last_step) for row in ranks.ranks] == [(0, 100, 99), (1, 100, 99), (2, 80, 79)]
+    assert (ranks.straggler, ranks.behind_steps) == (2, 20)
+    assert ranks.highest == [1] * 10
+    assert found.mean is not None
+    for place, mean in enumerate(found.mean):
+        assert mean is not None
+        shares = [1.0, 3.0, 2.0] if place < 8 else [1.0, 3.0]
+        assert ranks.minimum[place] == pytest.approx(mean, rel=1e-6)
+        assert ranks.maximum[place] == pytest.approx(3 * mean, rel=1e-6)
+        assert ranks.mean[place] == pytest.approx(sum(shares) / len(shares) * mean, rel=1e-6)
+
+
+def test_a_single_point_is_exact_and_an_aggregate_has_seven_digits(tmp_path: Path) -> None:
+    run_of(tmp_path, steps=range(40))
+    index = scanned(tmp_path)
+    (points,) = series_set(index, "r", ["loss"]).series
+    assert points.last == [1.0 + math.sin(step) for step in range(40)]
+    assert (points.minimum, points.maximum, points.mean) == (None, None, None)
+    (coarse,) = series_set(index, "r", ["loss"], asked=Asked(buckets=5)).series
+    assert coarse.mean is not None
+    for place, mean in enumerate(coarse.mean):
+        own = [1.0 + math.sin(step) for step in range(coarse.first[place], coarse.step[place] + 1)]
+        assert mean == float(f"{math.fsum(own) / len(own):.7g}")
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20))
+def test_rounding_is_that_of_decimal_notation(values: list[float]) -> None:
+    for given_value, found in zip(values, _rounded(np.array(values)).tolist(), strict=True):
+        wanted = float(f"{given_value:.7g}")
+        if given_value == 0 or 1e-15 < abs(given_value) < 1e28:
+            assert found == pytest.approx(wanted, rel=1.1e-7)
+            assert len(repr(found).replace("-", "").replace(".", "").split("e")[0].strip("0")) <= 7
+        else:
+            assert found == pytest.approx(given_value, rel=1e-6)

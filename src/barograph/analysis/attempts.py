@@ -10,12 +10,10 @@ attempt's loss there, be it a NaN, nothing would stand in its place. An attempt 
 row, but only once it has logged a second step: until then it may yet train.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
-import numpy as np
 from msgspec import Meta, Struct
-from numpy.typing import NDArray
 
 from barograph.records.quantities import Attempt, Step
 
@@ -47,27 +45,3 @@ def shown_until(attempts: Sequence[AttemptSteps]) -> dict[Attempt, Step]:
         if begins is not None:
             least = begins if least is None else min(least, begins)
     return hidden_from
-
-
-def shown_points(
-    steps: NDArray[np.int64], attempts: NDArray[np.int64], *, hidden_from: Mapping[Attempt, Step]
-) -> NDArray[np.int64]:
-    """Places of the points that are shown, ordered by step; points of one attempt and step stay in their order.
-
-    `steps: [points]` and `attempts: [points]` belong together, in the order in which they were written; `hidden_from`
-    is what `shown_until` gives.
-    """
-    visible = np.ones(len(steps), dtype=np.bool_)
-    for attempt, limit in hidden_from.items():
-        visible &= (attempts != attempt) | (steps < limit)
-    places: NDArray[np.int64] = np.flatnonzero(visible).astype(np.int64)
-    ordered = steps[places]
-    if np.all(ordered[1:] > ordered[:-1]):
-        return places
-    # lexsort is stable, its last key is the first to sort by.
-    places = places[np.lexsort((attempts[places], ordered))]
-    ordered = steps[places]
-    group_ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
-    newest = np.repeat(attempts[places][group_ends], np.diff(group_ends, prepend=-1))
-    kept: NDArray[np.int64] = places[attempts[places] == newest]
-    return kept

@@ -3,7 +3,7 @@
 import os
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 from barograph.index.schema import IndexDamaged, create, decode_text, is_damage, is_ours, verify
 
 BUSY_S = 5.0
+VERIFIED_AT_ONCE = 32 * 1024 * 1024
 
 
 class Opened(Struct, frozen=True, kw_only=True):
@@ -21,21 +22,49 @@ class Opened(Struct, frozen=True, kw_only=True):
     connection: sqlite3.Connection
     """In autocommit mode; use `transaction`."""
     replaced: Annotated[str | None, Meta(description="Why the index that was there could not be used, if so.")]
+    verified: Annotated[
+        bool, Meta(description="Whether every row was checked; else `verify_file` is still to be called.")
+    ]
 
 
 def open_for_writing(path: Path) -> Opened:
-    """The index at `path`, checked from end to end; a missing, broken or foreign one is replaced by an empty one."""
+    """The index at `path`; a missing, broken or foreign one is replaced by an empty one.
+
+    One of up to `VERIFIED_AT_ONCE` bytes is checked from end to end. A larger one would keep its readers waiting for
+    seconds: it is to be checked while they read, and until then every row is checked when it is read.
+    """
     try:
         if not path.exists():
-            return Opened(connection=create_anew(path), replaced=None)
-        return Opened(connection=_open_whole(path), replaced=None)
+            return Opened(connection=create_anew(path), replaced=None, verified=True)
+        small = path.lstat().st_size <= VERIFIED_AT_ONCE
+        return Opened(connection=_open_ours(path, whole=small), replaced=None, verified=small)
     except IndexDamaged as error:
         reason = error.problem
     except sqlite3.DatabaseError as error:
         if not is_damage(error) and not path.is_dir():
             raise
         reason = str(error)
-    return Opened(connection=create_anew(path), replaced=reason)
+    return Opened(connection=create_anew(path), replaced=reason, verified=True)
+
+
+def verify_file(path: Path, *, stopped: Callable[[], bool]) -> None:
+    """Checks every row of the index at `path` beside whoever writes it; raises `IndexDamaged` at what is wrong.
+
+    Ends early when `stopped` says so, and when the file was replaced meanwhile. About a second per GB.
+    """
+    connection = open_for_reading(path)
+    if connection is None:
+        return
+    try:
+        connection.set_progress_handler(stopped, 100_000)
+        verify(connection, stopped=stopped)
+    except sqlite3.DatabaseError as error:
+        if is_damage(error):
+            raise IndexDamaged(f"SQLite says: {error}") from error
+        if not stopped():
+            raise
+    finally:
+        connection.close()
 
 
 def create_anew(path: Path) -> sqlite3.Connection:
@@ -107,7 +136,7 @@ def inode(path: Path) -> tuple[int, int] | None:
     return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
 
 
-def _open_whole(path: Path) -> sqlite3.Connection:
+def _open_ours(path: Path, *, whole: bool) -> sqlite3.Connection:
     for name in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
         if os.path.lexists(name) and inode(name) is None:
             raise IndexDamaged(f"{name.name} is no regular file")
@@ -116,7 +145,8 @@ def _open_whole(path: Path) -> sqlite3.Connection:
         if not is_ours(connection):
             raise IndexDamaged("it is no index of this version")
         _prepare(connection)
-        verify(connection)
+        if whole:
+            verify(connection)
     except BaseException:
         connection.close()
         raise

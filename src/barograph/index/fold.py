@@ -3,14 +3,14 @@
 import math
 import re
 from collections.abc import Callable
-from itertools import pairwise
 
 import msgspec
+import numpy as np
 from msgspec.structs import replace
 
 from barograph.analysis.finite_losses import finite_losses, joined_losses
 from barograph.errors import LineError
-from barograph.index.points import NewPoints
+from barograph.index.points import TIMES, NewPoints
 from barograph.index.source import Mark, NewestLoss, SourceState
 from barograph.journal.reader import Batch
 from barograph.journal.wide_rows import metrics_of
@@ -53,6 +53,17 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """The record as a journal line of ours, checksum included."""
 
 
+class _Rows:
+    """The step lines of one batch, as far as the state of their file depends on them."""
+
+    def __init__(self) -> None:
+        self.first: Step | None = None
+        self.newest: Step | None = None
+        self.steps: list[int] = []
+        self.loss_steps: list[int] = []
+        self.losses: list[float] = []
+
+
 class SourceFold:
     """A fold over the batches of one file. What `update` finds is collected in `points`, `events` and `headers`."""
 
@@ -73,27 +84,31 @@ class SourceFold:
         self._known_headers = known_headers
         self._series_id = series_id
         self._prefix = series_prefix(state.writer)
-        self._ids: dict[str, int] = {}
-        self._steps: list[Step] = []
-        self._losses: list[tuple[int, float]] = []
+        self._by_name: dict[str, int] = {}
+        self._ids: dict[tuple[tuple[str, ...], bool], tuple[int, ...]] = {}
+        self._rows = _Rows()
         self._last_time = state.last_time
 
     def update(self, batch: Batch) -> None:
         """Takes one batch in; what an earlier one left in `points`, `events` and `headers` is forgotten."""
-        self.points, self.events, self.headers, self._steps, self._losses = NewPoints(), [], {}, [], []
+        self.points, self.events, self.headers, self._rows = NewPoints(), [], {}, _Rows()
         bad = [(line.offset, line.detail) for line in batch.bad]
         good = unchecked = unknown = 0
         for entry in batch.entries:
             unchecked += not entry.checked
-            if isinstance(entry.record, Unknown):
+            record = entry.record
+            if isinstance(record, Unknown):
                 unknown += 1
                 continue
             try:
-                self._take(entry.record, entry.offset)
+                if isinstance(record, Step):
+                    self._take_step(record)
+                else:
+                    self._take(record, entry.offset)
                 good += 1
             except LineError as error:
                 bad.append((entry.offset, error.problem))
-        state = _with_losses(_with_steps(self.state, self._steps), self._losses)
+        state = _with_losses(_with_rows(self.state, self._rows), self._rows)
         room = EXAMPLES - len(state.examples)
         examples = tuple(f"{self._path}, byte {offset}: {detail}"[:500] for offset, detail in sorted(bad)[:room])
         self.state = replace(
@@ -109,9 +124,8 @@ class SourceFold:
         )
 
     def _take(self, record: Record, offset: int) -> None:
-        if isinstance(record, Step):
-            self._take_step(record)
-        elif isinstance(record, Columns):
+        """A line that is no row."""
+        if isinstance(record, Columns):
             self._known_headers[record.id] = self.headers[record.id] = record.names
         elif isinstance(record, Heartbeat):
             self._last_time = record.time
@@ -122,7 +136,9 @@ class SourceFold:
         else:
             if isinstance(record, ExactMatch):
                 name = f"exact_match/{record.task}/{record.level}/{record.regime}"
-                self.points.update([self._series_id(name)], step=record.step, values=[record.exact_match])
+                self.points.update(
+                    (TIMES, self._series_id(name)), step=record.step, values=[record.time, record.exact_match]
+                )
             kind = str(record.__struct_config__.tag)
             self.events.append(Event(offset=offset, kind=kind, line=codec.encode_line(record)))
             self._last_time = record.time
@@ -130,21 +146,33 @@ class SourceFold:
 
     def _take_step(self, record: Step) -> None:
         metrics = metrics_of(record, self._known_headers)
-        names = list(metrics)
-        values = list(metrics.values())
+        names = tuple(metrics)
+        values = [*metrics.values(), record.time]
+        rows = self._rows
         if record.loss is not None:
-            names.append(LOSS)
             values.append(record.loss)
-        ids = self._ids
-        try:
-            series = [ids[name] for name in names]
-        except KeyError:
-            ids |= {name: self._series_id(self._prefix + name) for name in names if name not in ids}
-            series = [ids[name] for name in names]
+            rows.loss_steps.append(record.step)
+            rows.losses.append(record.loss)
+        if LOSS in metrics:
+            rows.loss_steps.append(record.step)
+            rows.losses.append(metrics[LOSS])
+        key = (names, record.loss is not None)
+        series = self._ids.get(key)
+        if series is None:
+            series = self._ids[key] = self._ids_of(names, with_loss=record.loss is not None)
         self.points.update(series, step=record.step, values=values)
-        self._steps.append(record)
-        self._losses += [(record.step, value) for name, value in zip(names, values, strict=True) if name == LOSS]
+        rows.steps.append(record.step)
+        rows.first = rows.first or record
+        rows.newest = record
         self._last_time = record.time
+
+    def _ids_of(self, names: tuple[str, ...], *, with_loss: bool) -> tuple[int, ...]:
+        """The series of a line's values, in their order."""
+        for name in (*names, LOSS) if with_loss else names:
+            if name not in self._by_name:
+                self._by_name[name] = self._series_id(self._prefix + name)
+        known = tuple(self._by_name[name] for name in names)
+        return (*known, TIMES, self._by_name[LOSS]) if with_loss else (*known, TIMES)
 
 
 def series_prefix(writer: str) -> str:
@@ -153,38 +181,34 @@ def series_prefix(writer: str) -> str:
     return f"rank/{int(rank[1])}/" if rank else ""
 
 
-def _with_steps(state: SourceState, steps: list[Step]) -> SourceState:
+def _with_rows(state: SourceState, rows: _Rows) -> SourceState:
     """The state after the step lines of a batch."""
-    if not steps:
+    first, newest = rows.first, rows.newest
+    if first is None or newest is None:
         return state
-    least, greatest = min(line.step for line in steps), max(line.step for line in steps)
-    least_loss = min((line.step for line in steps if line.loss is not None), default=None)
-    first, newest = steps[0], steps[-1]
-    loss = next(
-        (NewestLoss(step=line.step, value=line.loss) for line in reversed(steps) if line.loss is not None), None
-    )
+    steps = np.array(rows.steps)
+    least, greatest = int(steps.min()), int(steps.max())
+    firsts = [state.first_loss, min(rows.loss_steps, default=None)]
+    loss = NewestLoss(step=rows.loss_steps[-1], value=rows.losses[-1]) if rows.losses else state.newest_loss
     return replace(
         state,
         first_step=least if state.first_step is None else min(least, state.first_step),
         last_step=greatest if state.last_step is None else max(greatest, state.last_step),
-        first_loss=min((step for step in (state.first_loss, least_loss) if step is not None), default=None),
-        ascending=state.ascending and first.step >= (state.last_step or 0) and _ascend(steps),
+        first_loss=min((step for step in firsts if step is not None), default=None),
         first_mark=state.first_mark or Mark(step=first.step, time=first.time),
         newest_mark=Mark(step=newest.step, time=newest.time),
-        newest_loss=loss or state.newest_loss,
+        newest_loss=loss,
     )
 
 
-def _ascend(steps: list[Step]) -> bool:
-    return all(before.step <= after.step for before, after in pairwise(steps))
-
-
-def _with_losses(state: SourceState, losses: list[tuple[int, float]]) -> SourceState:
-    """The state after the losses of a batch: the points of the series `loss`, by step and value."""
-    if not losses:
+def _with_losses(state: SourceState, rows: _Rows) -> SourceState:
+    """The state after the losses of a batch: the points of the series `loss`."""
+    if not rows.losses:
         return state
-    found = finite_losses((step for step, _ in losses), (loss for _, loss in losses))
-    bad = [step for step, loss in losses if not math.isfinite(loss)]
+    found = finite_losses(rows.loss_steps, rows.losses)
+    bad = [found.first_step] if found.first_step is not None else []
+    if found.non_finite > 1:
+        bad = [step for step, loss in zip(rows.loss_steps, rows.losses, strict=True) if not math.isfinite(loss)]
     if state.least_non_finite is not None:
         bad.append(state.least_non_finite)
     return replace(state, losses=joined_losses([state.losses, found]), least_non_finite=min(bad, default=None))

@@ -1,52 +1,81 @@
-"""Where the points of series lie: first as they came, then one block per series.
+"""Where the points of series lie, from the scan that brought them to the pyramid.
 
-A live run adds a few points to each of its series several times a second. One row per point, or one growing row per
-series, would touch a page of the database per series each time; so a scan's points go into `pending` as one row, all
-series mixed. When a source has `PENDING_ROWS` such rows or `PENDING_POINTS` points, they are sorted into one `block`
-per series. Blocks are never changed. Values are IEEE doubles, so NaN and the infinities are stored as they are, and a
-point that does not exist is nowhere.
+A live run adds a few points to each of its series many times a minute. One growing row per series would write a page of
+the database per series each time; so points move in three steps, each a row that is written once:
 
-Everything that reads points goes through `series_points` and `newest_points`: a pyramid of aggregates can take the
-place of the tables without anyone else noticing.
+    pending   the points of one scan, all series of a source mixed
+    loose     the points of one series, sorted out of `PENDING_ROWS` scans or `PENDING_POINTS` points
+    pyramid   whole chunks of one series, with rows above them (`pyramid`)
+
+At most `LOOSE_ROWS` rows of a series are loose, and fewer than `CHUNK` points of it. Values are IEEE doubles, so NaN
+and the infinities are stored as they are, and a point that does not exist is nowhere.
 """
 
 import sqlite3
-from collections.abc import Iterator
 from typing import Annotated
 
 import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
+from barograph.index import pyramid
+from barograph.index.columns import decode_points, encode_points
 from barograph.index.schema import check_row, row_sum
 
-PENDING_ROWS = 256
+PENDING_ROWS = 32
 PENDING_POINTS = 65_536
+LOOSE_ROWS = 16
+
+TIMES = 0
+"""Stands for a series: the time of every row of a source, by step. Ids of series begin at 1."""
 
 _MIXED = np.dtype([("series", "<i4"), ("step", "<i8"), ("value", "<f8")])
-_ONE = np.dtype([("step", "<i8"), ("value", "<f8")])
 
 
 class Points(Struct, frozen=True, kw_only=True):
-    """Points of one series of one source, in the order of the file."""
+    """Points of one series."""
 
     steps: Annotated[NDArray[np.int64], Meta(description="[points]")]
     values: Annotated[NDArray[np.float64], Meta(description="[points]; NaN and infinities are values.")]
 
 
 class NewPoints:
-    """A fold: the points that one batch of lines brings, all series mixed, in the order of the file."""
+    """A fold: the points that one batch of lines brings, in the order of the file.
+
+    Lines that speak of the same series are kept together, a list of values per set of series: a log of a million lines
+    has few such sets.
+    """
 
     def __init__(self) -> None:
-        self.series: list[int] = []
-        self.steps: list[int] = []
-        self.values: list[float] = []
+        self._lines = 0
+        self._groups: dict[tuple[int, ...], tuple[list[int], list[int], list[float]]] = {}
 
-    def update(self, series: list[int], *, step: int, values: list[float]) -> None:
+    def update(self, series: tuple[int, ...], *, step: int, values: list[float]) -> None:
         """Adds one line's points: `series` and `values` belong together."""
-        self.series += series
-        self.steps += [step] * len(values)
-        self.values += values
+        group = self._groups.get(series)
+        if group is None:
+            group = self._groups[series] = ([], [], [])
+        group[0].append(self._lines)
+        group[1].append(step)
+        group[2].extend(values)
+        self._lines += 1
+
+    def mixed(self) -> NDArray[np.void]:
+        """All of them, sorted by series; those of one series are in the order of the file."""
+        parts, places = [], []
+        for series, (lines, steps, values) in self._groups.items():
+            part = np.empty(len(values), dtype=_MIXED)
+            part["series"] = np.tile(np.array(series, dtype=np.int32), len(steps))
+            part["step"] = np.repeat(np.array(steps, dtype=np.int64), len(series))
+            part["value"] = values
+            parts.append(part)
+            places.append(np.repeat(np.array(lines, dtype=np.int64), len(series)))
+        if not parts:
+            return np.empty(0, dtype=_MIXED)
+        whole = np.concatenate(parts)
+        order = np.argsort(np.concatenate(places), kind="stable") if len(parts) > 1 else np.arange(len(whole))
+        found: NDArray[np.void] = whole[order[np.argsort(whole["series"][order], kind="stable")]]
+        return found
 
 
 def add_points(connection: sqlite3.Connection, new: NewPoints, *, source: int, number: int) -> None:
@@ -54,17 +83,16 @@ def add_points(connection: sqlite3.Connection, new: NewPoints, *, source: int, n
 
     `number` orders the rows of a source and must grow: the file's offset after the batch.
     """
-    if not new.series:
+    points = new.mixed()
+    if not len(points):
         return
-    points = np.empty(len(new.series), dtype=_MIXED)
-    points["series"], points["step"], points["value"] = new.series, new.steps, new.values
     rows, size = connection.execute(
         "SELECT count(*), coalesce(sum(length(points)), 0) FROM pending WHERE source = ?", (source,)
     ).fetchone()
     if rows + 1 >= PENDING_ROWS or size // _MIXED.itemsize + len(points) >= PENDING_POINTS:
-        waiting = list(_pending(connection, source))
-        _seal(connection, np.concatenate([*waiting, points]), source=source, number=number)
+        waiting = _pending(connection, source)
         connection.execute("DELETE FROM pending WHERE source = ?", (source,))
+        _sort_out(connection, np.concatenate([waiting, points]), source=source, number=number)
         return
     data = points.tobytes()
     connection.execute("INSERT INTO pending VALUES (?, ?, ?, ?)", (source, number, data, row_sum(source, number, data)))
@@ -73,68 +101,102 @@ def add_points(connection: sqlite3.Connection, new: NewPoints, *, source: int, n
 def delete_points(connection: sqlite3.Connection, source: int) -> None:
     """Forgets every point of a source; part of the caller's transaction."""
     connection.execute("DELETE FROM pending WHERE source = ?", (source,))
-    connection.execute("DELETE FROM block WHERE source = ?", (source,))
+    connection.execute("DELETE FROM loose WHERE source = ?", (source,))
+    pyramid.delete(connection, source)
+
+
+def open_points(connection: sqlite3.Connection, *, series: int, source: int) -> Points:
+    """The points of a series in one source that are in no chunk yet, in the order of the file."""
+    waiting = _pending(connection, source)
+    own = waiting[waiting["series"] == series]
+    parts = [*_loose(connection, source, series), (own["step"], own["value"])]
+    return Points(
+        steps=np.concatenate([steps for steps, _ in parts]), values=np.concatenate([values for _, values in parts])
+    )
 
 
 def series_points(connection: sqlite3.Connection, *, series: int, source: int) -> Points:
-    """All points of a series from one source, in the order of the file. Raises `IndexDamaged`."""
-    parts = []
-    query = "SELECT number, points, sum FROM block WHERE source = ? AND series = ? ORDER BY number"
-    for number, data, said in connection.execute(query, (source, series)):
-        check_row(source, series, number, data, said=said)
-        parts.append(np.frombuffer(data, dtype=_ONE))
-    for mixed in _pending(connection, source):
-        parts.append(_of_one_series(mixed[mixed["series"] == series]))
-    return _points(parts)
+    """Every point of a series in one source, in the order of the file; within a chunk, in that of the steps."""
+    parts = [
+        pyramid.points(connection, segment, 0, segment.points)
+        for segment in pyramid.segments(connection, source=source, series=series)
+    ]
+    rest = open_points(connection, series=series, source=source)
+    return Points(
+        steps=np.concatenate([*(steps for steps, _ in parts), rest.steps]),
+        values=np.concatenate([*(values for _, values in parts), rest.values]),
+    )
 
 
 def newest_points(connection: sqlite3.Connection, *, series: int, source: int, count: int) -> Points:
-    """The last `count` points of a series in one source (fewer if it has fewer), in the order of the file."""
-    parts: list[NDArray[np.void]] = []
-    found = 0
-    for mixed in _pending(connection, source, newest_first=True):
-        parts.append(_of_one_series(mixed[mixed["series"] == series]))
-        found += len(parts[-1])
-        if found >= count:
-            break
-    query = "SELECT number, points, sum FROM block WHERE source = ? AND series = ? ORDER BY number DESC"
-    if found < count:
-        for number, data, said in connection.execute(query, (source, series)):
-            check_row(source, series, number, data, said=said)
-            parts.append(np.frombuffer(data, dtype=_ONE))
-            found += len(parts[-1])
-            if found >= count:
-                break
-    found_points = _points(parts[::-1])
-    return Points(steps=found_points.steps[-count:], values=found_points.values[-count:])
+    """The last `count` points of a series in one source (fewer if it has fewer), as `series_points` orders them."""
+    rest = open_points(connection, series=series, source=source)
+    parts, missing = [(rest.steps, rest.values)], count - len(rest.steps)
+    if missing > 0:
+        for segment in reversed(pyramid.segments(connection, source=source, series=series)):
+            if missing > 0:
+                found = pyramid.points(connection, segment, max(0, segment.points - missing), segment.points)
+                parts.append(found)
+                missing -= len(found[0])
+    return Points(
+        steps=np.concatenate([steps for steps, _ in parts[::-1]])[-count:],
+        values=np.concatenate([values for _, values in parts[::-1]])[-count:],
+    )
 
 
-def _pending(connection: sqlite3.Connection, source: int, *, newest_first: bool = False) -> Iterator[NDArray[np.void]]:
-    order = "DESC" if newest_first else "ASC"
-    query = f"SELECT number, points, sum FROM pending WHERE source = ? ORDER BY number {order}"  # noqa: S608 - constants
+def _pending(connection: sqlite3.Connection, source: int) -> NDArray[np.void]:
+    parts = []
+    query = "SELECT number, points, sum FROM pending WHERE source = ? ORDER BY number"
     for number, data, said in connection.execute(query, (source,)):
         check_row(source, number, data, said=said)
-        yield np.frombuffer(data, dtype=_MIXED)
+        parts.append(data)
+    return np.frombuffer(b"".join(parts), dtype=_MIXED)
 
 
-def _seal(connection: sqlite3.Connection, points: NDArray[np.void], *, source: int, number: int) -> None:
-    """One block per series of `points`."""
-    ordered = points[np.argsort(points["series"], kind="stable")]
-    starts = np.flatnonzero(np.append(True, ordered["series"][1:] != ordered["series"][:-1]))
-    ones = _of_one_series(ordered)
+def _loose(
+    connection: sqlite3.Connection, source: int, series: int
+) -> list[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    query = "SELECT number, points, sum FROM loose WHERE source = ? AND series = ? ORDER BY number"
+    found = []
+    for number, data, said in connection.execute(query, (source, series)):
+        check_row(source, series, number, data, said=said)
+        found.append(decode_points(data))
+    return found
+
+
+def _sort_out(connection: sqlite3.Connection, points: NDArray[np.void], *, source: int, number: int) -> None:
+    """Out of the mixed points, those of each series to where they belong."""
+    points = points[np.argsort(points["series"], kind="stable")]
+    starts = np.flatnonzero(np.append(True, points["series"][1:] != points["series"][:-1]))
+    have = dict(
+        connection.execute("SELECT series, count(*) FROM loose WHERE source = ? GROUP BY series", (source,)).fetchall()
+    )
     rows = []
-    for start, end in zip(starts, np.append(starts[1:], len(ordered)), strict=True):
-        series, data = int(ordered["series"][start]), ones[start:end].tobytes()
-        rows.append((source, series, number, data, row_sum(source, series, number, data)))
-    connection.executemany("INSERT INTO block VALUES (?, ?, ?, ?, ?)", rows)
+    for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(points)], strict=True):
+        series = int(points["series"][start])
+        steps = np.ascontiguousarray(points["step"][start:end])
+        values = np.ascontiguousarray(points["value"][start:end])
+        waiting = have.get(series, 0)
+        if waiting + 1 >= LOOSE_ROWS or len(steps) >= pyramid.CHUNK // LOOSE_ROWS:
+            steps, values = _into_chunks(connection, steps, values, source=source, series=series)
+        if len(steps):
+            data = encode_points(steps, values)
+            rows.append((source, series, number, data, row_sum(source, series, number, data)))
+    connection.executemany("INSERT INTO loose VALUES (?, ?, ?, ?, ?)", rows)
 
 
-def _of_one_series(mixed: NDArray[np.void]) -> NDArray[np.void]:
-    ones = np.empty(len(mixed), dtype=_ONE)
-    ones["step"], ones["value"] = mixed["step"], mixed["value"]
-    return ones
-
-
-def _points(parts: list[NDArray[np.void]]) -> Points:
-    whole = np.concatenate(parts) if parts else np.empty(0, dtype=_ONE)
-    return Points(steps=np.ascontiguousarray(whole["step"]), values=np.ascontiguousarray(whole["value"]))
+def _into_chunks(
+    connection: sqlite3.Connection,
+    steps: NDArray[np.int64],
+    values: NDArray[np.float64],
+    *,
+    source: int,
+    series: int,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Adds the loose points of a series to new ones, and whole chunks to the pyramid; what is left over."""
+    waiting = _loose(connection, source, series)
+    steps = np.concatenate([*(one for one, _ in waiting), steps])
+    values = np.concatenate([*(one for _, one in waiting), values])
+    connection.execute("DELETE FROM loose WHERE source = ? AND series = ?", (source, series))
+    taken = pyramid.grow(connection, source=source, series=series, steps=steps, values=values)
+    return steps[taken:], values[taken:]

@@ -1,20 +1,26 @@
 """Questions to a snapshot of the index. Runs and series are named; rows and ids stay in here."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, TypeVar
 
 import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
+from barograph.analysis.rollup import Rollup
 from barograph.errors import IndexRebuilding, LineError, UnknownRun, UnknownSeries
 from barograph.index import points, rows
+from barograph.index.curve import Shown, parts_of, shown_parts
+from barograph.index.curve import count_points as read_count
+from barograph.index.curve import curve as read_curve
+from barograph.index.curve import odd_points as read_odd_points
+from barograph.index.pyramid import OddPoints
 from barograph.index.schema import IndexDamaged, check_row
 from barograph.index.snapshot import Snapshot
 from barograph.index.source import SourceState, decode_state, identity
 from barograph.records import Record, codec
-from barograph.records.quantities import Attempt
+from barograph.records.quantities import Attempt, Step
 
 Kind = TypeVar("Kind", bound=Record)
 
@@ -86,7 +92,7 @@ def series_names(snapshot: Snapshot, run: str) -> list[str]:
 
 def series_points(snapshot: Snapshot, run: str, name: str) -> AttemptPoints:
     """Every point of a series. Raises `UnknownRun`, `UnknownSeries` or `IndexRebuilding`."""
-    series = _series_id(snapshot, run, name)
+    series = series_id(snapshot, run, name)
     if series is None:
         _wait_for_the_rest(snapshot, f"series {name[:200]!r} of run {run!r}")
         raise UnknownSeries(
@@ -104,7 +110,7 @@ def series_points(snapshot: Snapshot, run: str, name: str) -> AttemptPoints:
 
 def newest_points(snapshot: Snapshot, run: str, name: str, *, attempt: Attempt, count: int) -> points.Points:
     """The last `count` points of a series in one attempt, as written; none if there is no such series."""
-    series = _series_id(snapshot, run, name)
+    series = series_id(snapshot, run, name)
     steps, values, missing = [np.empty(0, dtype=np.int64)], [np.empty(0)], count
     for source in reversed(sources(snapshot, run)):
         if series is not None and source.state.attempt == attempt and missing > 0:
@@ -113,6 +119,63 @@ def newest_points(snapshot: Snapshot, run: str, name: str, *, attempt: Attempt, 
             values.append(part.values)
             missing -= len(part.steps)
     return points.Points(steps=np.concatenate(steps[::-1]), values=np.concatenate(values[::-1]))
+
+
+def shown_series(
+    snapshot: Snapshot, run: str, name: str, *, among: Sequence[Source], hidden_from: Mapping[Attempt, Step]
+) -> list[Shown]:
+    """Where the shown points of a series lie, for `curve` and `odd_points`; empty if there is no such series.
+
+    `among` are the run's sources, or those of one attempt; `hidden_from` is what `analysis.attempts.shown_until` says.
+    """
+    series = series_id(snapshot, run, name)
+    if series is None:
+        return []
+    found = parts_of(snapshot.connection, [(one.id, one.state.attempt) for one in among], series=series)
+    return shown_parts(snapshot.connection, found, hidden_from=hidden_from)
+
+
+def shown_times(
+    snapshot: Snapshot, shown: Sequence[Shown], *, among: Sequence[Source], hidden_from: Mapping[Attempt, Step]
+) -> list[Shown]:
+    """The time of every row of the files that hold a series, as a series by step: unix seconds."""
+    holding = {one.part.source for one in shown}
+    wanted = [(one.id, one.state.attempt) for one in among if one.id in holding]
+    found = parts_of(snapshot.connection, wanted, series=points.TIMES)
+    return shown_parts(snapshot.connection, found, hidden_from=hidden_from)
+
+
+def series_id(snapshot: Snapshot, run: str, name: str) -> int | None:
+    """The row of a series, which means nothing outside its snapshot; None if there is none. Raises `UnknownRun`."""
+    query = "SELECT id FROM series WHERE run = ? AND name = ?"
+    row = snapshot.connection.execute(query, (_run_id(snapshot, run), name)).fetchone()
+    return None if row is None else int(row[0])
+
+
+def extent(shown: Sequence[Shown], *, first: Step, last: Step) -> tuple[Step, Step]:
+    """The steps of a window that a series reaches at most; an empty window ends before it begins."""
+    begins = [max(first, _first_step(one)) for one in shown]
+    ends = [min(last, one.until, _last_step(one)) for one in shown]
+    if not begins:
+        return first, first - 1
+    return min(begins), max(ends)
+
+
+def count_points(snapshot: Snapshot, shown: Sequence[Shown], *, first: Step, last: Step) -> int:
+    """How many points of a window there are in the parts of a curve, hidden ones included."""
+    return read_count(snapshot.connection, [one.part for one in shown], first=first, last=last)
+
+
+def curve(
+    snapshot: Snapshot, shown: Sequence[Shown], *, first: Step, last: Step, at_least: int, weights: tuple[int, ...] = ()
+) -> Rollup:
+    """Rows for the shown points of a window, as `index.curve` has it."""
+    return read_curve(snapshot.connection, shown, first=first, last=last, at_least=at_least, weights=weights)
+
+
+def odd_points(snapshot: Snapshot, shown: Sequence[Shown], *, first: Step, last: Step, limit: int) -> OddPoints:
+    """The first `limit` shown points of a window that are NaN or infinite."""
+    return read_odd_points(snapshot.connection, shown, first=first, last=last, limit=limit)
 
 
 def events(
@@ -135,10 +198,20 @@ def events(
     return found
 
 
+def _first_step(one: Shown) -> Step:
+    steps: list[int] = [segment.first for segment in one.part.segments]
+    return min([*steps, *(int(step) for step in one.part.steps[:1])])
+
+
+def _last_step(one: Shown) -> Step:
+    steps: list[int] = [segment.last for segment in one.part.segments]
+    return max([*steps, *(int(step) for step in one.part.steps[-1:])])
+
+
 def _source(snapshot: Snapshot, path: str, number: int, state: SourceState) -> Source:
     """A journal file as it is stored, and as it is: it may have grown while the indexer was busy elsewhere."""
     try:
-        seen = identity((snapshot.root / path).lstat())
+        seen = identity(snapshot.root / path)
     except OSError:
         return Source(path=path, id=number, state=state, grown_ns=state.grown_ns, behind=not snapshot.ready)
     changed = seen != state.identity
@@ -176,9 +249,3 @@ def _run_id(snapshot: Snapshot, run: str) -> int:
             advice="It was deleted or renamed, or its name is misspelled: the list of runs has those that there are",
         )
     return int(row[0])
-
-
-def _series_id(snapshot: Snapshot, run: str, name: str) -> int | None:
-    query = "SELECT id FROM series WHERE run = ? AND name = ?"
-    row = snapshot.connection.execute(query, (_run_id(snapshot, run), name)).fetchone()
-    return None if row is None else int(row[0])

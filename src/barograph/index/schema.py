@@ -10,14 +10,17 @@ truth, so an index that fails any check is thrown away and built again.
     header   the column headers of wide rows
     series   id of each series name of a run
     pending  points as they came: one row per scan, all series of a source mixed
-    block    points of one series of one source, in the order of the file
+    loose    points of one series of one source that do not fill a chunk yet
+    segment  a stretch of ascending steps of one series of one source: what its pyramid holds
+    block    4,096 points, or 256 rows of a level above them
+    odd      the points of a chunk that are NaN or infinite
     event    every other line worth keeping, as canonical JSON
     notice   what a reader of a run should know, or of the root itself (run 0, which no run has)
 """
 
 import sqlite3
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -27,7 +30,7 @@ from barograph.records import FORMAT, KINDS
 APPLICATION = 0x6261726F
 """SQLite's `application_id`: the letters `baro`."""
 
-FOLD = 3
+FOLD = 4
 """To be raised whenever the tables, `SourceState`, or what is made of a line changes."""
 
 
@@ -50,7 +53,13 @@ _COLUMNS = {
     "header": "source INTEGER NOT NULL, id TEXT NOT NULL, names BLOB NOT NULL",
     "series": "id INTEGER PRIMARY KEY, run INTEGER NOT NULL, name TEXT NOT NULL",
     "pending": "source INTEGER NOT NULL, number INTEGER NOT NULL, points BLOB NOT NULL",
-    "block": "source INTEGER NOT NULL, series INTEGER NOT NULL, number INTEGER NOT NULL, points BLOB NOT NULL",
+    "loose": "source INTEGER NOT NULL, series INTEGER NOT NULL, number INTEGER NOT NULL, points BLOB NOT NULL",
+    "segment": "source INTEGER NOT NULL, series INTEGER NOT NULL, number INTEGER NOT NULL, first INTEGER NOT NULL,"
+    " last INTEGER NOT NULL, points INTEGER NOT NULL, newest BLOB NOT NULL",
+    "block": "source INTEGER NOT NULL, series INTEGER NOT NULL, segment INTEGER NOT NULL, level INTEGER NOT NULL,"
+    " number INTEGER NOT NULL, lo INTEGER NOT NULL, data BLOB NOT NULL",
+    "odd": "source INTEGER NOT NULL, series INTEGER NOT NULL, segment INTEGER NOT NULL, number INTEGER NOT NULL,"
+    " data BLOB NOT NULL",
     "event": "source INTEGER NOT NULL, kind TEXT NOT NULL, offset INTEGER NOT NULL, line BLOB NOT NULL",
     "notice": "run INTEGER NOT NULL, text TEXT NOT NULL",
 }
@@ -60,7 +69,10 @@ _UNIQUE = {
     "header": "source, id",
     "series": "run, name",
     "pending": "source, number",
-    "block": "source, series, number",
+    "loose": "source, series, number",
+    "segment": "source, series, number",
+    "block": "source, series, segment, level, number",
+    "odd": "source, series, segment, number",
     "event": "source, kind, offset",
     "notice": "run, text",
 }
@@ -68,6 +80,8 @@ _UNIQUE = {
 SCHEMA: tuple[str, ...] = (
     *(f"CREATE TABLE {name} ({columns}, sum INTEGER NOT NULL)" for name, columns in _COLUMNS.items()),
     *(f"CREATE UNIQUE INDEX one_{name} ON {name} ({columns})" for name, columns in _UNIQUE.items()),
+    # Which chunk holds a step: the search that a window begins with.
+    "CREATE INDEX chunk_of_step ON block (source, series, segment, lo, number) WHERE level = 0",
 )
 
 _DAMAGE = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR}
@@ -108,8 +122,16 @@ def is_ours(connection: sqlite3.Connection) -> bool:
     return bool(application == APPLICATION and version == VERSION)
 
 
-def verify(connection: sqlite3.Connection) -> None:
-    """Reads every page and every row; raises `IndexDamaged` at the first that is wrong. About 1 s per GB."""
+def never() -> bool:
+    """Says that nothing asked for an end."""
+    return False
+
+
+def verify(connection: sqlite3.Connection, *, stopped: Callable[[], bool] = never) -> None:
+    """Reads every page and every row; raises `IndexDamaged` at the first that is wrong. About 1 s per GB.
+
+    `stopped` is asked now and then, and ends it.
+    """
     if not is_ours(connection):
         raise IndexDamaged("it is no index of this version")
     written = {sql for (sql,) in connection.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")}
@@ -121,6 +143,8 @@ def verify(connection: sqlite3.Connection) -> None:
     for name in _COLUMNS:
         for *cells, said in connection.execute(f"SELECT * FROM {name}"):  # noqa: S608 - the names are constants
             check_row(*cells, said=said)
+            if stopped():
+                return
 
 
 def check_row(*cells: Cell, said: int) -> None:

@@ -1,6 +1,7 @@
 """Reads an index: one unchanging view at a time, from any thread or process."""
 
 import sqlite3
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -8,6 +9,9 @@ from pathlib import Path
 from barograph.index.database import inode, open_empty, open_for_reading
 from barograph.index.place import REBUILD, Place, shared_place
 from barograph.index.schema import IndexDamaged, is_damage
+
+WAITING = 4
+"""Connections that are kept open between snapshots: opening one costs more than most questions."""
 
 
 class Snapshot:
@@ -20,11 +24,12 @@ class Snapshot:
 
 
 class Index:
-    """Where to read the index of a root. It holds nothing open; every snapshot has its own connection."""
+    """Where to read the index of a root. Every snapshot has a connection to itself; a few wait for the next one."""
 
     def __init__(self, root: Path, *, place: Place | None = None) -> None:
         """`place` is that of an `Indexer` of this process whose index is private; else the root's own is read."""
         self.place = place or shared_place(root)
+        self._waiting: deque[tuple[tuple[int, int], sqlite3.Connection]] = deque()
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
@@ -35,11 +40,13 @@ class Index:
         opened = inode(self.place.database)
         connection: sqlite3.Connection | None = None
         try:
-            connection = open_for_reading(self.place.database)
-            if connection is None:
-                connection = open_empty()
+            connection = self._connection(opened) or open_empty()
             (complete,) = connection.execute("SELECT complete FROM about").fetchone()
             yield Snapshot(connection, root=self.place.root, ready=bool(complete))
+            if opened is not None and connection.in_transaction and len(self._waiting) < WAITING:
+                connection.execute("ROLLBACK")
+                self._waiting.append((opened, connection))
+                connection = None
         except IndexDamaged:
             self._ask_for_rebuild(opened)
             raise
@@ -52,6 +59,23 @@ class Index:
         finally:
             if connection is not None:
                 connection.close()
+
+    def close(self) -> None:
+        """Closes the connections that wait; the next snapshot opens one."""
+        with suppress(IndexError):
+            while True:
+                self._waiting.pop()[1].close()
+
+    def _connection(self, now: tuple[int, int] | None) -> sqlite3.Connection | None:
+        """A connection to the file that is there now, in a read transaction; None if there is no index in it."""
+        with suppress(IndexError):
+            while True:
+                opened, connection = self._waiting.pop()
+                if opened == now:
+                    connection.execute("BEGIN")
+                    return connection
+                connection.close()
+        return open_for_reading(self.place.database)
 
     def _ask_for_rebuild(self, opened: tuple[int, int] | None) -> None:
         # A file that was replaced under the reader looks damaged and is not.

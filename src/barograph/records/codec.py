@@ -65,13 +65,16 @@ def encode_line(record: Record) -> bytes:
     return b'%b,"_c":"%08x"}\n' % (body[:-1], zlib.crc32(body))
 
 
-def encode_document(document: msgspec.Struct) -> bytes:
-    """JSON of a Struct, without a checksum, with non-finite floats spelled out."""
+def encode_document(document: msgspec.Struct, *, finite: bool = False) -> bytes:
+    """JSON of a Struct, without a checksum, with non-finite floats spelled out.
+
+    `finite` says that there are none, so that a long document with a `null` in it need not be searched for them.
+    """
     try:
         body = _encode_json(document)
     except UnicodeEncodeError:
         return _encode_json(_spell(msgspec.to_builtins(document)))
-    if b"null" in body:
+    if not finite and b"null" in body:
         return _encode_json(_spell(msgspec.to_builtins(document)))
     return body
 

@@ -1,5 +1,6 @@
 """The types that records are made of: steps, times, run ids, numbers that may be non-finite."""
 
+import math
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -19,8 +20,16 @@ Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 NonFinite = Literal["NaN", "Infinity", "-Infinity"]
 """How JSON of ours spells the floats that JSON itself cannot."""
 
+
+def spelled(value: float) -> NonFinite:
+    """The spelling of a float that is not finite."""
+    if math.isnan(value):
+        return "NaN"
+    return "Infinity" if value > 0 else "-Infinity"
+
+
 Number = float | NonFinite
-"""A float in a document of ours. In Python it is always a `float`; only the JSON has the spellings."""
+"""A float in a document of ours; in JSON the spellings stand for what is not finite, in Python either may."""
 
 AlertLevel = Literal["info", "warning", "critical"]
 VerdictWord = Literal["PASS", "WARN", "FAIL", "SKIP", "ERROR"]

@@ -2,16 +2,18 @@
 
 from collections.abc import Callable
 
+from barograph.views.export import export
 from barograph.views.live import live_status
 from barograph.views.run_detail import run_detail
 from barograph.views.runs import runs
-from barograph.views.series import series
+from barograph.views.series import series_set
 
 VIEWS: tuple[Callable[..., object], ...] = (
     runs,
     run_detail,
-    series,
+    series_set,
     live_status,
+    export,
 )
 
-__all__ = ["VIEWS", "live_status", "run_detail", "runs", "series"]
+__all__ = ["VIEWS", "export", "live_status", "run_detail", "runs", "series_set"]

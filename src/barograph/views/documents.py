@@ -197,6 +197,13 @@ class AttemptRow(Struct, frozen=True, kw_only=True):
         Step | None, Meta(description="Steps from here on are hidden: a newer attempt reached them.")
     ]
     resumed_from: Annotated[str | None, Meta(description="Checkpoint that it started from.")]
+    zero: Annotated[
+        float | None,
+        Meta(
+            description="Unix time that counts as 0 s elapsed for its points: time between attempts is left out. Null"
+            " where a clock is not usable."
+        ),
+    ]
 
 
 class JournalHealth(Struct, frozen=True, kw_only=True):
@@ -244,35 +251,128 @@ class NonFinitePoint(Struct, frozen=True, kw_only=True):
     after: Annotated[float | None, Meta(description="The last finite value before it, where a chart marks it.")]
 
 
+class RankRow(Struct, frozen=True, kw_only=True):
+    """What one rank has of a series in the window."""
+
+    rank: Annotated[Count, Meta(description="Its number; 0 writes the run's own series.")]
+    points: Annotated[Count, Meta(description="Points in the window.")]
+    last_step: Annotated[Step | None, Meta(description="Newest step; null without points.")]
+    last: Annotated[float | None, Meta(description="Newest finite value; null without any.")]
+
+
+class Ranks(Struct, frozen=True, kw_only=True):
+    """A series over the ranks of a run, bucket by bucket of the series of rank 0.
+
+    Each rank counts once, by its mean in the bucket; an entry is null where no rank has a finite value.
+    """
+
+    ranks: Annotated[list[RankRow], Meta(description="By number.")]
+    minimum: Annotated[list[float | None], Meta(description="Least of the ranks' means.")]
+    mean: Annotated[list[float | None], Meta(description="Mean of the ranks' means.")]
+    maximum: Annotated[list[float | None], Meta(description="Greatest of the ranks' means.")]
+    highest: Annotated[list[int | None], Meta(description="The rank that has the greatest.")]
+    straggler: Annotated[
+        int | None, Meta(description="The rank whose newest step is lowest; null if all are equally far.")
+    ]
+    behind_steps: Annotated[Count | None, Meta(description="How many steps it is behind the first; null if none is.")]
+
+
 class Series(Struct, frozen=True, kw_only=True):
-    """One series in at most `buckets` buckets of equal width in steps: the document of `GET /api/series`.
+    """One series in at most so many buckets of equal width in steps.
 
     The lists have one entry per non-empty bucket. `minimum`, `maximum`, `mean` and `last` are over the finite points
     of a bucket; they and `smoothed` are null where it has none. No bucket hides a spike, and `non_finite_in_bucket`
-    counts every non-finite point; the first 1,000 in the window are listed as well.
+    counts every non-finite point. What stands for more than one point is rounded to seven significant digits; a single
+    point is exact.
     """
 
-    run: Annotated[str, Meta(description="Run id.")]
     name: Annotated[str, Meta(description="Series name.")]
+    cursor: Annotated[str, Meta(description="To be sent with the next request, which then brings only what is new.")]
+    partial: Annotated[
+        bool, Meta(description="Whether the lists begin at `from_step`: earlier buckets are still as they were sent.")
+    ]
+    from_step: Annotated[Step, Meta(description="First step of the first bucket that is sent; 0 if not partial.")]
+    width: Annotated[int, Meta(ge=1, description="Steps per bucket; a bucket begins at a multiple of it.")]
     first: Annotated[list[Step], Meta(description="First step in the bucket.")]
     step: Annotated[list[Step], Meta(description="Last step in the bucket.")]
-    minimum: Annotated[list[float | None], Meta(description="Least finite value.")]
-    maximum: Annotated[list[float | None], Meta(description="Greatest finite value.")]
-    mean: Annotated[list[float | None], Meta(description="Mean of the finite values.")]
+    minimum: Annotated[
+        list[float | None] | None, Meta(description="Least finite value; null if every bucket holds one point.")
+    ]
+    maximum: Annotated[list[float | None] | None, Meta(description="Greatest finite value, or null in the same way.")]
+    mean: Annotated[list[float | None] | None, Meta(description="Mean of the finite values, or null in the same way.")]
     last: Annotated[list[float | None], Meta(description="Last finite value.")]
     smoothed: Annotated[
-        list[float | None], Meta(description="Moving average at the last finite point, made from all points up to it.")
+        list[float | None] | None,
+        Meta(description="Moving average at the last finite point, made from all points up to it; null without."),
     ]
     count: Annotated[list[Count], Meta(description="Points in the bucket, non-finite ones included.")]
     non_finite_in_bucket: Annotated[list[Count], Meta(description="Points in the bucket that are NaN or infinite.")]
     non_finite: Annotated[
-        list[NonFinitePoint], Meta(description="The non-finite points in the window, at most the first 1,000.")
+        list[NonFinitePoint], Meta(description="The non-finite points in what is sent, at most the first 1,000.")
     ]
     non_finite_count: Annotated[Count, Meta(description="How many there are in the window, listed or not.")]
     points: Annotated[Count, Meta(description="Points in the window.")]
     hidden_points: Annotated[Count, Meta(description="Points of older attempts that a newer attempt supersedes.")]
-    smoothing: Annotated[float, Meta(description="Weight of the past in the moving average, 0 to 0.999.")]
+    time: Annotated[
+        list[float | None] | None,
+        Meta(description="Time of the bucket's last row, unix seconds to the millisecond; null if not asked for."),
+    ]
+    ranks: Annotated[Ranks | None, Meta(description="The same over all ranks; null if not asked for.")]
+
+
+class SeriesSet(Struct, frozen=True, kw_only=True):
+    """Series of one run over one window: the document of `GET /api/series`."""
+
+    run: Annotated[str, Meta(description="Run id.")]
+    smoothing: Annotated[float, Meta(description="Weight of the past in the moving average; 0 is none.")]
     attempts: Annotated[list[AttemptRow], Meta(description="The run's attempts, oldest first.")]
+    series: Annotated[list[Series], Meta(description="In the order in which they were asked for.")]
+    timestamp: Annotated[str, Meta(description="When this document was made.")]
+
+
+class ChangedRun(Struct, frozen=True, kw_only=True):
+    """A run with news."""
+
+    run: Annotated[str, Meta(description="Its id.")]
+    what: Annotated[
+        list[str],
+        Meta(
+            description="Kinds of news: `points`, `heartbeat`, the `type` of a record such as `alert` or `checkpoint`,"
+            " `files` (files, notices, lines that cannot be read), or only `any` where another process indexes."
+        ),
+    ]
+
+
+class EventHello(Struct, frozen=True, kw_only=True):
+    """The first event of `GET /api/events`: `hello`."""
+
+    id: Annotated[str, Meta(description="Place among the changes: those that follow come after it.")]
+    index: Annotated[IndexState, Meta(description="Whether the index is complete.")]
+    timestamp: Annotated[str, Meta(description="When it was said.")]
+
+
+class EventChange(Struct, frozen=True, kw_only=True):
+    """An event of `GET /api/events` that says what changed: `change`."""
+
+    runs: Annotated[list[ChangedRun], Meta(description="Runs with news, each once.")]
+    gone: Annotated[list[str], Meta(description="Runs that are not there any more.")]
+    rebuilt: Annotated[
+        bool,
+        Meta(
+            description="Whether everything may have changed: the index was built again, or more than 256 runs have"
+            " news and none is named."
+        ),
+    ]
+    dropped: Annotated[
+        Count, Meta(description="Changes before this one that the client was too slow for: ask for everything anew.")
+    ]
+    timestamp: Annotated[str, Meta(description="When it was told.")]
+
+
+class EventReset(Struct, frozen=True, kw_only=True):
+    """An event of `GET /api/events` after which nothing that the client holds counts: `reset`."""
+
+    reason: Annotated[str, Meta(description="Why it cannot go on from its `Last-Event-ID`.")]
 
 
 class Healthz(Struct, frozen=True, kw_only=True):

@@ -17,28 +17,24 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from barograph.analysis.finite_losses import joined_losses
-from barograph.analysis.moving_average import moving_average
+from barograph.analysis.rollup import SMOOTHING, Carried, averages
 from barograph.analysis.run_state import RunState
 from barograph.index import Index, Snapshot, query
-from barograph.index.fold import LOSS, series_prefix
-from barograph.index.points import Points
+from barograph.index.curve import LAST
+from barograph.index.fold import LOSS
 from barograph.index.query import Source
 from barograph.journal.layout import TRAIN
 from barograph.policy import Policy, load, loss_finite
 from barograph.records import Checkpoint, Pause
-from barograph.records.quantities import VerdictWord
+from barograph.records.quantities import VerdictWord, spelled
 from barograph.views.documents import ActiveAlert, Health, HealthLights, Light, LiveStatus
 from barograph.views.hosts import host_reasons, inference_host, training_host
 from barograph.views.run_detail import alert_rows, checkpoint_name
-from barograph.views.series import shown
 from barograph.views.summary import NewestAttempt, hidden_from, last_moved, newest_attempt, state_of
 from barograph.views.times import document_time, iso
 
 PAST = 0.9
 """Weight of the past in `streaming_ce`: a half-life of 6.6 logged losses. No seed names one."""
-
-RECENT = 2_000
-"""Losses that `streaming_ce` looks back over: older ones weigh less than 1e-91, so even a huge one does not count."""
 
 ALERTS, TITLE_LENGTH, TEXT_LENGTH = 16, 200, 500
 """Alerts, and characters of each, that fit a document which is polled every second and stays below 50 KB."""
@@ -153,7 +149,7 @@ def _watch_attempt(watched: Watched, newest: NewestAttempt, state: RunState, *, 
         watched.update("loss", None, f"attempt {newest.attempt} has logged no loss yet")
         return
     finite = math.isfinite(loss.value)
-    watched.update("loss", loss.value if finite else None, f"loss is {_spelled(loss.value)} at step {loss.step}")
+    watched.update("loss", loss.value if finite else None, f"loss is {spelled(loss.value)} at step {loss.step}")
 
 
 def _watch_losses(
@@ -200,10 +196,9 @@ def _watch_series(
     if newest.loss is None:
         watched.update("streaming_ce", None, f"attempt {newest.attempt} has logged no loss yet")
     else:
-        losses = _newest_losses(snapshot, run, newest, sources)
-        last = float(losses.values[-1])
-        average = float(moving_average(losses.values, past=PAST)[-1]) if math.isfinite(last) else None
-        watched.update("streaming_ce", average, f"loss is {_spelled(last)} at step {losses.steps[-1]}")
+        last = newest.loss
+        average = _average_of_losses(snapshot, run, sources) if math.isfinite(last.value) else None
+        watched.update("streaming_ce", average, f"loss is {spelled(last.value)} at step {last.step}")
     for field in _LOGGED:
         names = (f"train/{field}", field)
         found = (query.newest_points(snapshot, run, name, attempt=newest.attempt, count=1) for name in names)
@@ -212,21 +207,15 @@ def _watch_series(
             watched.update(field, None, f"attempt {newest.attempt} has logged neither {names[0]} nor {names[1]}")
         else:
             value, step = float(point.values[0]), int(point.steps[0])
-            watched.update(field, value if math.isfinite(value) else None, f"it is {_spelled(value)} at step {step}")
+            watched.update(field, value if math.isfinite(value) else None, f"it is {spelled(value)} at step {step}")
 
 
-def _newest_losses(snapshot: Snapshot, run: str, newest: NewestAttempt, sources: Sequence[Source]) -> Points:
-    """The losses that are shown, by step: at least the last `RECENT` of them.
-
-    If one file holds so many, in ascending steps, and no other one is of its attempt, then its end is the end of what
-    is shown. Else all of them are read, as for a chart: after a resume, until the new attempt has logged so many.
-    """
-    rivals = [source for source in sources if source.state.attempt >= newest.attempt and source.state.losses.points]
-    of_run = [source.state for source in rivals if not series_prefix(source.state.writer)]
-    alone = len(of_run) == 1 and of_run[0] is newest.parts[-1]
-    if alone and of_run[0].ascending and of_run[0].losses.points >= RECENT:
-        return query.newest_points(snapshot, run, LOSS, attempt=newest.attempt, count=RECENT)
-    return shown(query.series_points(snapshot, run, LOSS), sources)
+def _average_of_losses(snapshot: Snapshot, run: str, sources: Sequence[Source]) -> float:
+    """The moving average after the newest of the losses that are shown."""
+    weight = SMOOTHING.index(PAST)
+    shown = query.shown_series(snapshot, run, LOSS, among=sources, hidden_from=hidden_from(sources))
+    rows = query.curve(snapshot, shown, first=0, last=LAST, at_least=1, weights=(weight,))
+    return float(averages(rows, weight=weight, before=Carried())[-1])
 
 
 def _watch_eta(watched: Watched, newest: NewestAttempt, state: RunState, *, paused_s: float) -> None:
@@ -264,12 +253,6 @@ def _run_that_moved_last(snapshot: Snapshot) -> str | None:
 
 def _cut(alert: ActiveAlert) -> ActiveAlert:
     return replace(alert, title=alert.title[:TITLE_LENGTH], text=alert.text[:TEXT_LENGTH])
-
-
-def _spelled(value: float) -> str:
-    if math.isnan(value):
-        return "NaN"
-    return "Infinity" if value > 0 else "-Infinity"
 
 
 def _blank(now: float) -> LiveStatus:

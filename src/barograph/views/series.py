@@ -1,110 +1,276 @@
-"""The document of `GET /api/series`: one series of a run, as a chart needs it."""
+"""The document of `GET /api/series`: series of a run, as charts need them.
+
+A cursor is what a client holds already: the shape of its window (what was asked for, and which part of which file is
+shown), the width of its buckets, the first step of its newest bucket, and how many points it has before that. If all of
+it still holds, only that bucket and what follows is sent. A log only grows, so an equal number of points before a step
+means that they are the same points.
+"""
 
 import math
-from collections.abc import Sequence
+import time
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 import numpy as np
+from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from barograph.analysis.attempts import shown_points
-from barograph.analysis.moving_average import moving_average
-from barograph.errors import UsageError
-from barograph.index import Index, query
-from barograph.index.points import Points
-from barograph.index.query import AttemptPoints, Source
-from barograph.records.quantities import Step
-from barograph.views.buckets import bucketed
-from barograph.views.documents import NonFinitePoint, Series
+from barograph.analysis.rollup import SMOOTHING, Rollup, averages, carried, combined
+from barograph.errors import IndexRebuilding, UnknownSeries, UsageError
+from barograph.index import Index, Snapshot, query
+from barograph.index.curve import LAST
+from barograph.index.pyramid import OddPoints
+from barograph.index.query import Source
+from barograph.records.quantities import Attempt, Step, spelled
+from barograph.views.buckets import bucket_starts, bucket_width
+from barograph.views.documents import NonFinitePoint, Ranks, Series, SeriesSet
+from barograph.views.ranks import over_ranks
 from barograph.views.summary import attempt_rows, hidden_from
+from barograph.views.times import document_time, step_window
 
 NON_FINITE = 1_000
 """Most non-finite points that are listed; the count is always that of all."""
 
-MOST_SMOOTHING = 0.999
+DIGITS = 7
 
 
-def series(
+class Asked(Struct, frozen=True, kw_only=True):
+    """What a chart asks for, beside the names of its series."""
+
+    first: Annotated[Step, Meta(description="First step of the window.")] = 0
+    last: Annotated[Step, Meta(description="Last step of the window.")] = LAST
+    since: Annotated[float | None, Meta(description="The same by time, unix seconds.")] = None
+    until: Annotated[float | None, Meta(description="The same by time, unix seconds.")] = None
+    buckets: Annotated[int, Meta(ge=1, description="At most so many.")] = 1_000
+    smoothing: Annotated[float, Meta(description="0 for none, else one of `SMOOTHING`.")] = 0.0
+    attempt: Annotated[Attempt | None, Meta(description="This attempt alone and whole; None is what is shown.")] = None
+    times: Annotated[bool, Meta(description="Whether to tell the time of each bucket.")] = False
+    ranks: Annotated[bool, Meta(description="Whether to compare the ranks.")] = False
+
+
+def series_set(
     index: Index,
     run: str,
-    name: str,
+    names: Sequence[str],
     *,
-    first: Step | None = None,
-    last: Step | None = None,
-    buckets: int = 1_000,
-    smoothing: float = 0.0,
-) -> Series:
-    """The points of a series with `first <= step <= last` in at most `buckets` buckets.
+    asked: Asked | None = None,
+    cursors: Sequence[str] = (),
+    now: float | None = None,
+) -> SeriesSet:
+    """The named series of a run; `cursors` are those of an earlier answer to the same question, in the same order.
 
     For each step the newest attempt's point is shown. The moving average is over the whole shown series, so it does
-    not depend on the window. Raises `UnknownRun`, `UnknownSeries`, or `UsageError` for a number out of range.
+    not depend on the window. A name that the run does not have (yet) gives an empty series, unless it has none of them.
+    Raises `UnknownRun`, `UnknownSeries`, or `UsageError` for a number out of range.
     """
-    if buckets < 1 or not 0.0 <= smoothing <= MOST_SMOOTHING:
-        raise UsageError(
-            f"{buckets} buckets with smoothing {smoothing} cannot be drawn",
-            advice=f"Ask for at least one bucket and a smoothing from 0 to {MOST_SMOOTHING}",
-        )
+    asked = asked or Asked()
+    _check(asked)
     with index.snapshot() as snapshot:
         sources = query.sources(snapshot, run)
-        points = query.series_points(snapshot, run, name)
-    visible = shown(points, sources)
-    steps, values = visible.steps, visible.values
-    smoothed = moving_average(values, past=smoothing)
-    before = _last_finite_before(values)
-    window = slice(*(int(place) for place in _window(steps, first, last)))
-    drawn = bucketed(steps[window], values[window], buckets=buckets)
-    non_finite = np.flatnonzero(~np.isfinite(values[window]))
-    in_window = np.count_nonzero(_within(points.steps, first, last))
-    return Series(
-        run=run,
-        name=name,
-        first=drawn.first.tolist(),
-        step=drawn.step.tolist(),
-        minimum=_numbers(drawn.minimum),
-        maximum=_numbers(drawn.maximum),
-        mean=_numbers(drawn.mean),
-        last=_numbers(drawn.last),
-        # The average is carried over what is no number; drawn there, it would run on over a dead run.
-        smoothed=_numbers(np.where(np.isfinite(drawn.last), smoothed[window][drawn.end], math.nan)),
-        count=drawn.count.tolist(),
-        non_finite_in_bucket=drawn.non_finite.tolist(),
-        non_finite=[
-            NonFinitePoint(step=step, value=value, after=after)
-            for step, value, after in zip(
-                steps[window][non_finite[:NON_FINITE]].tolist(),
-                values[window][non_finite[:NON_FINITE]].tolist(),
-                _numbers(before[window][non_finite[:NON_FINITE]]),
-                strict=True,
-            )
-        ],
-        non_finite_count=len(non_finite),
-        points=len(steps[window]),
-        hidden_points=int(in_window) - len(steps[window]),
-        smoothing=smoothing,
-        attempts=attempt_rows(sources),
+        chosen = [one for one in sources if asked.attempt in (None, one.state.attempt)]
+        limits = hidden_from(sources) if asked.attempt is None else {}
+        curves = [
+            _Curve(snapshot, chosen, limits, asked, run=run, name=name, cursor=cursor)
+            for name, cursor in zip(names, [*cursors, *[""] * len(names)], strict=False)
+        ]
+        if not any(curve.shown for curve in curves):
+            _refuse(snapshot, run, names)
+        found = [curve.document() for curve in curves]
+        return SeriesSet(
+            run=run,
+            smoothing=asked.smoothing,
+            attempts=attempt_rows(sources),
+            series=found,
+            timestamp=document_time(time.time() if now is None else now),
+        )
+
+
+def _check(asked: Asked) -> None:
+    if asked.buckets < 1 or asked.smoothing not in (0.0, *SMOOTHING):
+        ladder = ", ".join(str(weight) for weight in SMOOTHING)
+        raise UsageError(
+            f"{asked.buckets} buckets with smoothing {asked.smoothing} cannot be drawn",
+            advice=f"Ask for at least one bucket, and a smoothing of 0 or one of {ladder}",
+        )
+
+
+def _refuse(snapshot: Snapshot, run: str, names: Sequence[str]) -> None:
+    """Raises the error that says that none of the names is known, if none is: one may only be empty."""
+    if any(query.series_id(snapshot, run, name) is not None for name in names):
+        return
+    what = ", ".join(repr(name[:100]) for name in names[:3])
+    if not snapshot.ready and snapshot.root.is_dir():
+        raise IndexRebuilding(
+            f"The index is being built, and series {what} of run {run!r} is not in it yet",
+            advice="Ask again in a moment",
+        )
+    raise UnknownSeries(
+        f"Run {run!r} has no series {what}",
+        advice="It has not been logged yet, or under another name: the page of the run lists those that there are",
     )
 
 
-def shown(points: AttemptPoints, sources: Sequence[Source]) -> Points:
-    """The points of a series that a chart of the run shows, by step; `sources` are those of the run."""
-    places = shown_points(points.steps, points.attempts, hidden_from=hidden_from(sources))
-    return Points(steps=points.steps[places], values=points.values[places])
+class _Curve:
+    """One series in the window of a question, over one snapshot."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        sources: Sequence[Source],
+        limits: Mapping[Attempt, Step],
+        asked: Asked,
+        *,
+        run: str,
+        name: str,
+        cursor: str,
+    ) -> None:
+        self._snapshot, self._sources, self._limits, self._run, self._name = snapshot, sources, limits, run, name
+        self.shown = query.shown_series(snapshot, run, name, among=sources, hidden_from=limits)
+        self._times = (
+            query.shown_times(snapshot, self.shown, among=sources, hidden_from=limits)
+            if asked.times or asked.since is not None or asked.until is not None
+            else []
+        )
+        self._asked = asked
+        first, last = asked.first, asked.last
+        if asked.since is not None or asked.until is not None:
+            by_time = step_window(snapshot, self._times, since=asked.since, until=asked.until)
+            first, last = max(first, by_time[0]), min(last, by_time[1])
+        self._window = (first, last)
+        self._first, self._last = query.extent(self.shown, first=first, last=last)
+        self._width = bucket_width(self._first, self._last, buckets=asked.buckets)
+        self._weights = () if asked.smoothing == 0.0 else (SMOOTHING.index(asked.smoothing),)
+        self._cursor = cursor
+
+    def document(self) -> Series:
+        """The whole window, or what the cursor does not have of it."""
+        held = self._held()
+        begin = self._first if held is None else held
+        rows = self._rows(begin, self._last, at_least=self._asked.buckets, weights=self._weights)
+        earlier = self._rows(self._first, begin - 1, at_least=1)
+        buckets = combined(rows, bucket_starts(rows, width=self._width))
+        exact = buckets.count == 1
+        single = bool(exact.all())
+        odd = query.odd_points(self._snapshot, self.shown, first=begin, last=self._last, limit=NON_FINITE)
+        points = int(rows.count.sum()) + int(earlier.count.sum())
+        written = query.count_points(self._snapshot, self.shown, first=self._window[0], last=self._window[1])
+        newest = int(buckets.lo[-1]) // self._width * self._width if len(buckets) else begin
+        return Series(
+            name=self._name,
+            cursor=self._new_cursor(max(newest, self._first)),
+            partial=held is not None,
+            from_step=0 if held is None else held,
+            width=self._width,
+            first=buckets.lo.tolist(),
+            step=buckets.hi.tolist(),
+            minimum=None if single else _numbers(buckets.minimum, exact=exact),
+            maximum=None if single else _numbers(buckets.maximum, exact=exact),
+            mean=None if single else _numbers(buckets.mean, exact=exact),
+            last=_numbers(buckets.last, exact=exact),
+            smoothed=self._smoothed(buckets),
+            count=buckets.count.tolist(),
+            non_finite_in_bucket=(buckets.count - buckets.finite).tolist(),
+            non_finite=self._non_finite(odd, rows),
+            non_finite_count=points - int(rows.finite.sum()) - int(earlier.finite.sum()),
+            points=points,
+            hidden_points=written - points,
+            time=self._time_of(buckets) if self._asked.times else None,
+            ranks=self._ranks(buckets, begin) if self._asked.ranks else None,
+        )
+
+    def _rows(self, first: Step, last: Step, *, at_least: int, weights: tuple[int, ...] = ()) -> Rollup:
+        return query.curve(self._snapshot, self.shown, first=first, last=last, at_least=at_least, weights=weights)
+
+    def _held(self) -> Step | None:
+        """The step from which on the holder of the cursor needs buckets; None: all of them."""
+        try:
+            shape, width, step, before = (int(part) for part in self._cursor.split("."))
+        except ValueError:
+            return None
+        if (shape, width) != (self._shape(), self._width) or not self._first <= step <= self._last:
+            return None
+        return step if self._points_before(step) == before else None
+
+    def _new_cursor(self, step: Step) -> str:
+        return f"{self._shape()}.{self._width}.{step}.{self._points_before(step)}"
+
+    def _points_before(self, step: Step) -> int:
+        return query.count_points(self._snapshot, self.shown, first=self._first, last=step - 1)
+
+    def _shape(self) -> int:
+        """A number of everything that buckets depend on beside the points that come at the end."""
+        files = {one.id: (one.path, one.state.identity.inode, one.state.head.sum) for one in self._sources}
+        parts = [(files[one.part.source], one.until, one.without) for one in self.shown]
+        return zlib.crc32(repr((self._name, self._asked, self._first, parts)).encode("utf-8", "surrogatepass"))
+
+    def _smoothed(self, buckets: Rollup) -> list[float | None] | None:
+        if not self._weights:
+            return None
+        (weight,) = self._weights
+        start = int(buckets.lo[0]) if len(buckets) else 0
+        past = self._rows(0, start - 1, at_least=1, weights=self._weights)
+        found = averages(buckets, weight=weight, before=carried(past, weight=weight))
+        # The average is carried over what is no number; drawn there, it would run on over a dead run.
+        return _numbers(np.where(buckets.finite > 0, found, math.nan), exact=np.zeros(len(buckets), dtype=np.bool_))
+
+    def _non_finite(self, odd: OddPoints, rows: Rollup) -> list[NonFinitePoint]:
+        after = odd.after
+        if np.isnan(after).any():  # the first points of a file: what is shown of an older attempt may know one
+            place = np.searchsorted(rows.hi, odd.steps, side="left") - 1
+            known = np.maximum.accumulate(np.where(rows.finite > 0, np.arange(len(rows)), -1))
+            earlier = np.where(place >= 0, known[np.maximum(place, 0)], -1)
+            after = np.where(np.isnan(after) & (earlier >= 0), rows.last[np.maximum(earlier, 0)], after)
+        return [
+            NonFinitePoint(step=step, value=spelled(value), after=last)
+            for step, value, last in zip(odd.steps.tolist(), odd.values.tolist(), _exactly(after), strict=True)
+        ]
+
+    def _time_of(self, buckets: Rollup) -> list[float | None]:
+        if not len(buckets):
+            return []
+        rows = query.curve(
+            self._snapshot, self._times, first=int(buckets.lo[0]), last=LAST, at_least=self._asked.buckets
+        )
+        if not len(rows):
+            return [None] * len(buckets)
+        place = np.minimum(np.searchsorted(rows.hi, buckets.hi, side="left"), len(rows) - 1)
+        return [round(value, 3) if math.isfinite(value) else None for value in rows.last[place].tolist()]
+
+    def _ranks(self, buckets: Rollup, begin: Step) -> Ranks:
+        return over_ranks(
+            self._snapshot,
+            self._sources,
+            self._limits,
+            run=self._run,
+            name=self._name,
+            buckets=buckets,
+            width=self._width,
+            first=begin,
+            last=self._last,
+        )
 
 
-def _within(steps: NDArray[np.int64], first: Step | None, last: Step | None) -> NDArray[np.bool_]:
-    return (steps >= (0 if first is None else first)) & (steps <= (2**63 - 1 if last is None else last))
+def _numbers(values: NDArray[np.float64], *, exact: NDArray[np.bool_]) -> list[float | None]:
+    """The values as JSON has them; what is not exact in `DIGITS` significant digits."""
+    return _exactly(values if exact.all() else np.where(exact, values, _rounded(values)))
 
 
-def _window(steps: NDArray[np.int64], first: Step | None, last: Step | None) -> tuple[np.intp, np.intp]:
-    """Places of the first point in the window and after the last, in ascending `steps`."""
-    begin = np.searchsorted(steps, 0 if first is None else first, side="left")
-    end = np.searchsorted(steps, 2**63 - 1 if last is None else last, side="right")
-    return begin, max(begin, end)
+def _exactly(values: NDArray[np.float64]) -> list[float | None]:
+    found: list[float | None] = values.tolist()
+    if np.isfinite(values).all():
+        return found
+    return [value if value is not None and math.isfinite(value) else None for value in found]
 
 
-def _last_finite_before(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """At each point the last finite value up to it; NaN where there is none."""
-    return moving_average(values, past=0.0)
-
-
-def _numbers(values: NDArray[np.float64]) -> list[float | None]:
-    return [value if math.isfinite(value) else None for value in values.tolist()]
+def _rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Each value to `DIGITS` significant digits, as the double that is nearest to them: it prints as they read."""
+    size = np.floor(np.log10(np.abs(np.where(np.isfinite(values) & (values != 0.0), values, 1.0)))).astype(np.int64)
+    places = DIGITS - 1 - size
+    # Powers of ten up to 22 are exact doubles, so one multiplication or division by them rounds correctly.
+    known = np.isfinite(values) & (np.abs(places) <= 22)
+    scale = np.power(10.0, np.where(known, np.abs(places), 0))
+    safe = np.where(known, values, 0.0)
+    scaled = np.where(places >= 0, np.round(safe * scale) / scale, np.round(safe / scale) * scale)
+    found: NDArray[np.float64] = np.where(known, scaled, values)
+    return found

@@ -121,7 +121,11 @@ def attempt_rows(sources: Sequence[Source]) -> list[AttemptRow]:
     """The attempts that trained, oldest first."""
     hidden = hidden_from(sources)
     found = []
+    elapsed: float | None = 0.0
     for number, parts in sorted(_training_parts(sources).items()):
+        begun, ended = _clock(parts)
+        zero = None if begun is None or elapsed is None else begun - elapsed
+        elapsed = None if zero is None or ended is None else ended - zero
         banners = [state.banner for state in parts if state.banner is not None]
         steps = _steps_of(number, parts)
         found.append(
@@ -132,6 +136,7 @@ def attempt_rows(sources: Sequence[Source]) -> list[AttemptRow]:
                 last_step=steps.last_step,
                 shown_until=hidden.get(number),
                 resumed_from=banners[0].resumed_from if banners else None,
+                zero=zero,
             )
         )
     return found
@@ -170,6 +175,18 @@ def last_moved(sources: Sequence[Source]) -> tuple[int, float]:
     grown = max((source.grown_ns for source in sources), default=0)
     times = [source.state.last_time for source in sources if source.state.last_time is not None]
     return grown, max((time for time in times if math.isfinite(time)), default=-math.inf)
+
+
+def _clock(parts: Sequence[SourceState]) -> tuple[float | None, float | None]:
+    """When an attempt began and when its newest line was written, by its own clock; None where that is no time."""
+    begun = next((state.banner.time for state in parts if state.banner is not None), None)
+    if begun is None:
+        begun = next((state.first_mark.time for state in parts if state.first_mark is not None), None)
+    ended = next((state.newest_mark.time for state in reversed(parts) if state.newest_mark is not None), begun)
+    return (
+        begun if begun is not None and math.isfinite(begun) else None,
+        ended if ended is not None and math.isfinite(ended) else None,
+    )
 
 
 def _training_parts(sources: Sequence[Source]) -> dict[Attempt, list[SourceState]]:
