@@ -51,6 +51,8 @@ HELP_WIDTH = 100
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What a JSON schema allows."""
 
+    ref: str = msgspec.field(name="$ref", default="")
+    """Where the schema stands, if it stands elsewhere."""
     minimum: float | None = None
     """Least number."""
     maximum: float | None = None
@@ -236,10 +238,12 @@ def parameter_row(parameter: Parameter) -> tuple[str, str, str, str]:
 
 
 def document_of(operation: Operation) -> str:
-    """A link to the document that a route answers with; empty if it answers with none."""
+    """A link to the document, or to each of them, that a route answers with; empty if it answers with none."""
     answer = operation.responses.get("200", Answer())
-    names = [media.schema.ref.rpartition("/")[2] for media in answer.content.values()]
-    return "".join(f" It answers with [{name}](#{name.lower()})." for name in names)
+    schemas = [one for media in answer.content.values() for one in (media.schema, *media.schema.choices)]
+    names = [one.ref.rpartition("/")[2] for one in schemas if one.ref]
+    links = " or ".join(f"[{name}](#{name.lower()})" for name in names)
+    return f" It answers with {links}." if links else ""
 
 
 def route_section(method: str, path: str, operation: Operation) -> str:

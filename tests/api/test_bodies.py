@@ -1,12 +1,24 @@
 """Bodies: the tag tells changes and nothing else, compression is honest, memory is bounded."""
 
 import gzip
+from collections.abc import Callable
 
 import msgspec
+import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from barograph.api.bodies import REVALIDATE, Body, BodyCache, document_body, make_body, names_tag, takes_gzip
+from barograph.api.bodies import (
+    REVALIDATE,
+    Body,
+    BodyCache,
+    Coding,
+    document_body,
+    make_body,
+    names_tag,
+    wanted_coding,
+)
 from barograph.views.documents import Runs
 
 
@@ -18,13 +30,34 @@ def body(content: bytes) -> Body:
     return make_body(content, media_type="application/json", cache_control=REVALIDATE)
 
 
-@given(st.binary(max_size=5000))
-def test_the_compressed_form_is_the_body_and_smaller(content: bytes) -> None:
+DECODERS: dict[Coding, Callable[[bytes], bytes]] = {"gzip": gzip.decompress, "zstd": zstandard.decompress}
+
+
+@given(st.binary(max_size=5000), st.lists(st.sampled_from(sorted(DECODERS)), max_size=4))
+def test_a_compressed_form_is_the_body_and_what_is_kept_is_no_longer(content: bytes, asked: list[Coding]) -> None:
     made = body(content)
+    for coding in asked:
+        assert DECODERS[coding](made.form(coding)) == content
+        assert sum(map(len, made.forms.values())) <= len(content)
     assert made.content == content
-    if made.compressed is not None:
-        assert gzip.decompress(made.compressed) == content
-        assert len(made.compressed) < len(content)
+
+
+def test_a_form_is_made_when_it_is_asked_for_and_once() -> None:
+    made = body(b"1234567890," * 500)
+    assert made.forms == {}
+    assert made.form("zstd") is made.form("zstd")
+    assert set(made.forms) == {"zstd"}
+
+
+def test_a_long_body_is_compressed_where_it_is_made() -> None:
+    assert set(body(b"1234567890," * 50_000).forms) == {"gzip", "zstd"}
+
+
+def test_pictures_and_fonts_are_not_compressed_again() -> None:
+    for media_type, compressible in (("image/png", False), ("font/woff2", False), ("image/svg+xml", True)):
+        made = make_body(bytes(5000), media_type=media_type, cache_control=REVALIDATE)
+        assert made.compressible == compressible, media_type
+    assert not body(bytes(1023)).compressible
 
 
 @given(st.text(max_size=20), st.text(max_size=20), st.text(max_size=20), st.text(max_size=20))
@@ -45,11 +78,36 @@ def test_if_none_match_is_compared_weakly() -> None:
         assert not names_tag(header, tag), header
 
 
-def test_gzip_is_sent_only_where_it_is_taken() -> None:
-    for header in ("gzip", "br, gzip;q=0.5", "GZIP", "deflate,gzip"):
-        assert takes_gzip(header), header
-    for header in ("", "br", "gzip;q=0", "gzip; q=0.0", "xgzip", "identity"):
-        assert not takes_gzip(header), header
+@pytest.mark.parametrize(
+    ("header", "coding"),
+    [
+        ("gzip", "gzip"),
+        ("gzip, deflate, br, zstd", "zstd"),
+        ("zstd;q=0.5, gzip", "gzip"),
+        ("zstd;q=0.5, gzip;q=0.5", "zstd"),
+        ("br, gzip;q=0.5", "gzip"),
+        ("GZIP ; Q=0.5", "gzip"),
+        ("*", "zstd"),
+        ("*, zstd;q=0", "gzip"),
+        ("*;q=0", None),
+        ("identity, gzip;q=0.5", None),
+        ("identity;q=0.1, gzip;q=0.5", "gzip"),
+        ("identity;q=0", None),
+        ("gzip;q=0, zstd;q=0.000", None),
+        ("gzip;q=nan, zstd;q=-1", None),
+        ("gzip;q=1e9", None),
+        ("", None),
+        ("br", None),
+        ("xgzip, zstdx", None),
+    ],
+)
+def test_the_coding_with_the_greatest_weight_is_sent(header: str, coding: Coding | None) -> None:
+    assert wanted_coding(header) == coding
+
+
+@given(st.text(max_size=60))
+def test_no_accept_encoding_is_an_error(header: str) -> None:
+    assert wanted_coding(header) in ("zstd", "gzip", None)
 
 
 def test_a_body_is_kept_for_one_state_and_for_its_time() -> None:
@@ -67,11 +125,15 @@ def test_the_cache_never_outgrows_its_limit(asked: list[tuple[int, int]]) -> Non
     for question, size in asked:
         cache.update(question, body(bytes(range(256)) * (size // 256)), state=0, now=0.0)
         held = [cache.get(number, state=0, now=0.0, seconds=1.0) for number in range(31)]
-        assert sum(len(one.content) + len(one.compressed or b"") for one in held if one is not None) <= 10_000
+        for one in held:
+            if one is not None:
+                one.form("gzip"), one.form("zstd")
+        kept = [len(form) for one in held if one is not None for form in (one.content, *one.forms.values())]
+        assert sum(kept) <= 10_000
 
 
 def test_the_body_used_least_recently_goes_first() -> None:
-    cache = BodyCache(most_bytes=2 * (512 + 100))
+    cache = BodyCache(most_bytes=2 * (512 + 2 * 100))
     for question in ("a", "b"):
         cache.update(question, body(b"x" * 100), state=0, now=0.0)
     assert cache.get("a", state=0, now=0.0, seconds=1.0) is not None

@@ -15,14 +15,15 @@ Client = TestClient[Edge]
 DOCUMENTS: dict[str, type[msgspec.Struct]] = {
     "/api/runs": documents.Runs,
     "/api/runs/{run}": documents.RunDetail,
-    "/api/series": documents.Series,
+    "/api/series": documents.SeriesSet,
     "/api/status/live": documents.LiveStatus,
     "/healthz": documents.Healthz,
 }
 
 
-class Reference(msgspec.Struct, rename={"ref": "$ref"}):
+class Reference(msgspec.Struct, rename={"ref": "$ref", "choices": "oneOf"}):
     ref: str = ""
+    choices: list["Reference"] = []
 
 
 class Content(msgspec.Struct):
@@ -88,7 +89,15 @@ def operations(description: Description) -> Iterator[tuple[str, str, Operation]]
 
 def test_it_is_openapi_3_1_and_names_every_data_route(description: Description) -> None:
     assert description.openapi == "3.1.0"
-    assert set(description.paths) == {*DOCUMENTS, "/api/login"}
+    assert set(description.paths) == {*DOCUMENTS, "/api/events", "/api/export", "/api/login", "/metrics"}
+
+
+def test_the_events_are_described_by_their_documents(description: Description) -> None:
+    content = description.paths["/api/events"]["get"].responses["200"].content["text/event-stream"]
+    names = {one.ref.rpartition("/")[2] for one in content.schema.choices}
+    assert names == {"EventHello", "EventChange", "EventReset"}
+    assert names | {"ChangedRun"} <= set(description.components.schemas)
+    assert {one.name for one in description.paths["/api/events"]["get"].parameters} == {"run", "Last-Event-ID"}
 
 
 def test_a_route_is_described_by_its_document(description: Description) -> None:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import zstandard
 from litestar.testing import TestClient
+from prometheus_client.parser import text_string_to_metric_families
 
 from barograph.api.app import create_app
 from barograph.api.edge import Edge
 from barograph.index import Indexer
-from barograph.views.documents import Healthz, LiveStatus, Problem, RunDetail, Runs, Series
+from barograph.views.documents import Healthz, LiveStatus, Problem, RunDetail, Runs, SeriesSet
 
 Client = TestClient[Edge]
 OPENERS = Callable[..., Client]
@@ -20,7 +22,7 @@ OPENERS = Callable[..., Client]
 DOCUMENTS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ("/api/runs", Runs),
     ("/api/runs/alpha", RunDetail),
-    ("/api/series?run=alpha&name=loss", Series),
+    ("/api/series?run=alpha&name=loss", SeriesSet),
     ("/api/status/live", LiveStatus),
     ("/api/status/live?run=beta", LiveStatus),
     ("/healthz", Healthz),
@@ -49,32 +51,39 @@ def test_a_client_that_has_the_document_gets_304_and_no_body(client: Client, url
     assert client.get(url, headers={"If-None-Match": '"other"'}).status_code == 200
 
 
-def test_a_large_document_is_compressed_under_a_tag_of_its_own(client: Client) -> None:
+@pytest.mark.parametrize(("coding", "unpack"), [("gzip", gzip.decompress), ("zstd", zstandard.decompress)])
+def test_a_large_document_is_compressed_under_a_tag_of_its_own(
+    client: Client, coding: str, unpack: Callable[[bytes], bytes]
+) -> None:
     url = "/api/series?run=alpha&name=loss"
     plain = client.get(url, headers={"Accept-Encoding": "identity"})
-    with client.stream("GET", url, headers={"Accept-Encoding": "gzip"}) as packed:
+    with client.stream("GET", url, headers={"Accept-Encoding": coding}) as packed:
         raw = b"".join(packed.iter_raw())
-    assert packed.headers["content-encoding"] == "gzip"
+    assert packed.headers["content-encoding"] == coding
     assert "content-encoding" not in plain.headers
-    assert gzip.decompress(raw) == plain.content
+    assert unpack(raw) == plain.content
+    tag = packed.headers["etag"]
+    assert client.get(url, headers={"Accept-Encoding": coding, "If-None-Match": tag}).status_code == 304
+    assert client.get(url, headers={"Accept-Encoding": "identity", "If-None-Match": tag}).status_code == 200
     assert int(packed.headers["content-length"]) == len(raw) < len(plain.content)
     assert packed.headers["etag"] != plain.headers["etag"]
     assert plain.headers["vary"] == packed.headers["vary"] == "Accept-Encoding"
 
 
 def test_a_nan_travels_to_the_client(client: Client) -> None:
-    series = client.get("/api/series?run=alpha&name=loss").json()
+    series = client.get("/api/series?run=alpha&name=loss").json()["series"][0]
     assert series["non_finite_count"] == 1
     assert series["non_finite"][0] == {"step": 7, "value": "NaN", "after": pytest.approx(2.0 / 6)}
 
 
 def test_the_window_and_the_buckets_are_what_was_asked(client: Client) -> None:
-    series = client.get("/api/series?run=alpha&name=loss&first=11&last=110&buckets=10&smoothing=0.5").json()
+    answer = client.get("/api/series?run=alpha&name=loss&first=11&last=110&buckets=10&smoothing=0.6").json()
+    (series,) = answer["series"]
     assert series["points"] == 100
     assert 0 < len(series["step"]) <= 10
     assert series["first"][0] == 11
     assert series["step"][-1] == 110
-    assert series["smoothing"] == 0.5
+    assert answer["smoothing"] == 0.6
 
 
 def test_new_lines_of_a_run_appear(open_client: OPENERS, root: Path, write_run: Callable[..., Path]) -> None:
@@ -186,3 +195,19 @@ def test_the_pages_come_from_the_table_only(client: Client) -> None:
     assert client.get("/assets/index-12345678.js", headers={"If-None-Match": script.headers["etag"]}).status_code == 304
     for path in ("/assets/", "/assets", "/index.html", "/assets/index.html", "/assets/assets/index-12345678.js"):
         assert client.get(path).status_code == 404, path
+
+
+def test_prometheus_reads_the_runs(client: Client) -> None:
+    answer = client.get("/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    found = {
+        (sample.name, sample.labels.get("run", "")): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+        if sample.name != "barograph_run_state"
+    }
+    assert found["barograph_run_step", "alpha"] == 200
+    assert found["barograph_run_loss", "beta"] == pytest.approx(0.01)
+    assert found["barograph_runs", ""] == 2
+    assert found["barograph_event_clients", ""] == 0

@@ -1,16 +1,15 @@
 """The listening server: where it may listen, what it says when it may not, and how it stops."""
 
+import contextlib
 import http.client
 import os
-import re
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import psutil
@@ -20,56 +19,8 @@ from barograph.api.server import Dashboard
 from barograph.api.token import create_token
 from barograph.errors import BindRefused, UsageError
 
-
-@contextmanager
-def serving(root: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str, int]]:
-    """A server as a process of its own, listening: the process, its first line and its port."""
-    command = [
-        sys.executable,
-        "-W",
-        "error",
-        "-m",
-        "barograph",
-        "serve",
-        "--base-dir",
-        str(root),
-        "--port",
-        "0",
-        *options,
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        found = re.search(r":(\d+)/", line)
-        assert found, line + (process.stderr.read() if process.stderr and process.poll() is not None else "")
-        wait_until_it_answers(int(found[1]))
-        yield process, line, int(found[1])
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
-
-
-def wait_until_it_answers(port: int) -> None:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        try:
-            if ask(port, "/healthz")[0] == 200:
-                return
-        except OSError:
-            time.sleep(0.05)
-    raise AssertionError("the server does not answer")
-
-
-def ask(port: int, path: str, **headers: str) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.request("GET", path, headers=headers)
-        answer = connection.getresponse()
-        return answer.status, answer.read()
-    finally:
-        connection.close()
+Serving = Callable[..., AbstractContextManager[tuple[subprocess.Popen[str], str, int]]]
+Ask = Callable[..., tuple[int, bytes]]
 
 
 def listening(process: subprocess.Popen[str]) -> set[str]:
@@ -80,7 +31,7 @@ def listening(process: subprocess.Popen[str]) -> set[str]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_serves_and_stops_cleanly_with_connections_open(
-    tmp_path: Path, write_run: Callable[..., Path], number: int
+    tmp_path: Path, write_run: Callable[..., Path], serving: Serving, number: int
 ) -> None:
     root = tmp_path / "runs"
     write_run(root, "alpha")
@@ -107,7 +58,7 @@ def test_it_serves_and_stops_cleanly_with_connections_open(
     assert took < 1.5 * (1 + max(0.0, os.getloadavg()[0] / (os.cpu_count() or 1) - 1)), "a second, on a machine at rest"
 
 
-def test_the_access_log_is_silent_and_errors_of_clients_are_too(tmp_path: Path) -> None:
+def test_the_access_log_is_silent_and_errors_of_clients_are_too(tmp_path: Path, serving: Serving, ask: Ask) -> None:
     with serving(tmp_path) as (process, _, port):
         ask(port, "/api/runs/secret-canary?token=secret-canary", Authorization="Bearer secret-canary")
         with socket.create_connection(("127.0.0.1", port), timeout=10) as broken:
@@ -142,7 +93,7 @@ def test_beyond_loopback_it_refuses_a_token_that_others_can_read(tmp_path: Path)
         Dashboard(tmp_path, host="0.0.0.0", port=0)
 
 
-def test_beyond_loopback_it_asks_for_the_token_also_on_loopback(tmp_path: Path) -> None:
+def test_beyond_loopback_it_asks_for_the_token_also_on_loopback(tmp_path: Path, serving: Serving, ask: Ask) -> None:
     token = create_token(tmp_path)
     with serving(tmp_path, "--host", "0.0.0.0") as (process, line, port):
         assert listening(process) == {"0.0.0.0"}
@@ -201,11 +152,15 @@ def test_a_root_that_is_not_there_is_waited_for_and_said(tmp_path: Path) -> None
     assert not (tmp_path / "later").exists()
 
 
-def test_it_stops_when_another_thread_says_so(tmp_path: Path) -> None:
+def test_it_stops_when_another_thread_says_so(tmp_path: Path, ask: Ask) -> None:
     dashboard = Dashboard(tmp_path, port=0)
     thread = threading.Thread(target=dashboard.run)
     thread.start()
-    wait_until_it_answers(dashboard.port)
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            if ask(dashboard.port, "/healthz")[0] == 200:
+                break
     assert dashboard.url == f"http://127.0.0.1:{dashboard.port}/"
     began = time.monotonic()
     dashboard.stop()
@@ -214,3 +169,36 @@ def test_it_stops_when_another_thread_says_so(tmp_path: Path) -> None:
     assert time.monotonic() - began < 5
     with pytest.raises(OSError, match=r"refused|reset"):
         ask(dashboard.port, "/healthz")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_stops_cleanly_with_event_streams_open_and_stalled(
+    tmp_path: Path, write_run: Callable[..., Path], serving: Serving, number: int
+) -> None:
+    root = tmp_path / "runs"
+    write_run(root, "alpha")
+    with serving(root) as (process, _, port):
+        streams = []
+        for reads in [True] * 8 + [False] * 4:
+            stream = socket.socket()
+            if not reads:
+                stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+            stream.settimeout(10)
+            stream.connect(("127.0.0.1", port))
+            stream.sendall(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            streams.append(stream)
+        received = b""
+        while b"event: hello" not in received:
+            received += streams[7].recv(65536)
+        began = time.monotonic()
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=10)
+        took = time.monotonic() - began
+        while more := streams[7].recv(65536):
+            received += more
+        for stream in streams:
+            stream.close()
+    assert process.returncode == 0
+    assert errors == ""
+    assert received.endswith(b"\r\n0\r\n\r\n"), "the stream ends as HTTP says, and is not cut off"
+    assert took < 1.0 * (1 + max(0.0, os.getloadavg()[0] / (os.cpu_count() or 1) - 1)), "on a machine at rest"

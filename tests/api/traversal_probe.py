@@ -83,6 +83,7 @@ TARGETS = (
     "/api/series?run=alpha&name={}",
     "/api/series?run=alpha&name=loss&first={}",
     "/api/status/live?run={}",
+    "/api/events?run={}",
     "/assets/{}",
     "/{}",
     "/status/{}.json",
@@ -125,8 +126,11 @@ async def request(app: Edge, target: bytes) -> int:
     raw_path, _, query = target.partition(b"#")[0].partition(b"?")
     status = 0
 
+    received = iter([{"type": "http.request", "body": b"", "more_body": False}])
+
     async def receive() -> dict[str, object]:
-        return {"type": "http.request", "body": b"", "more_body": False}
+        # Then the client hangs up, which ends a stream.
+        return next(received, {"type": "http.disconnect"})
 
     async def send(message: dict[str, object]) -> None:
         nonlocal status

@@ -29,7 +29,9 @@ BOUNDARIES = {
     "collect/run.py:_never_raises.guarded": "training goes on, whatever the user's values do",
     "collect/secrets.py:text_of": "a user's object may raise anything",
     "evaluate/follow.py:_evaluate": "one broken checkpoint does not keep the later ones from being judged",
+    "index/file_events.py:FileEvents._live": "its thread: whatever it is, polling goes on",
     "index/follower.py:Follower._run": "its thread: it outlives a bad disk",
+    "index/sealer.py:Sealer._seal_all": "its thread: one bad file must not keep the others as they are",
     "journal/writer.py:JournalWriter._live": "its thread: it outlives anything",
 }
 """The functions that may catch everything, as `room/file.py:function`, each with its reason."""

@@ -87,7 +87,7 @@ def wait_until_indexed(address: str) -> None:
 
 
 def test_no_step_is_missing_or_doubled_after_a_kill_and_a_resume(url: str) -> None:
-    series = get(f"{url}/api/series?run=whole-path&name=loss&buckets=1000")
+    (series,) = get(f"{url}/api/series?run=whole-path&name=loss&buckets=1000")["series"]
     assert series["step"] == list(range(1, STEPS + 1))
     assert series["count"] == [1] * STEPS
 
@@ -99,14 +99,14 @@ def test_the_newest_attempt_is_shown_from_its_first_step_on(url: str, killed_and
     assert first["last_step"] >= KILL_AT
     assert (second["attempt"], second["first_step"], second["last_step"]) == (2, SAVE_EVERY + 1, STEPS)
     assert Path(second["resumed_from"]).name == f"checkpoint-{SAVE_EVERY}"
-    series = get(f"{url}/api/series?run=whole-path&name=loss")
+    (series,) = get(f"{url}/api/series?run=whole-path&name=loss")["series"]
     assert series["hidden_points"] == first["last_step"] - SAVE_EVERY
 
 
 def test_the_losses_are_those_of_a_run_that_nobody_watched_or_killed(url: str, tmp_path: Path) -> None:
     losses = tmp_path / "losses.json"
     end_well(begin(tmp_path / "output", tmp_path / "runs", "--unwatched", losses))
-    series = get(f"{url}/api/series?run=whole-path&name=loss")
+    (series,) = get(f"{url}/api/series?run=whole-path&name=loss")["series"]
     assert series["last"] == json.loads(losses.read_text())
 
 
@@ -124,7 +124,7 @@ def test_the_run_is_complete_with_its_model_and_checkpoints(url: str) -> None:
 
 def test_a_deleted_index_is_rebuilt_to_the_same_answers(url: str, killed_and_resumed: Path) -> None:
     addresses = [f"{url}/api/series?run=whole-path&name={name}" for name in ("loss", "train/grad_norm")]
-    before = [get(address) for address in addresses]
+    before = [get(address)["series"] for address in addresses]
     for path in (killed_and_resumed / ".barograph").glob("index.sqlite*"):
         path.unlink()
     deadline = time.monotonic() + 20
@@ -132,5 +132,5 @@ def test_a_deleted_index_is_rebuilt_to_the_same_answers(url: str, killed_and_res
     while after != before and time.monotonic() < deadline:
         time.sleep(0.1)
         with suppress(OSError):
-            after = [get(address) for address in addresses]
+            after = [get(address)["series"] for address in addresses]
     assert after == before

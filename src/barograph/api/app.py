@@ -8,28 +8,39 @@ from litestar import Litestar
 from barograph.api.attempts import WrongTokens
 from barograph.api.description import description_route
 from barograph.api.edge import Edge
+from barograph.api.events import Events
+from barograph.api.export import export_route
 from barograph.api.login import login_route
 from barograph.api.pages import Site, read_site
 from barograph.api.problems import answer_exception
 from barograph.api.reading import Reading
 from barograph.api.routes import document_routes, page_routes
 from barograph.api.security import Access
+from barograph.api.stream import event_route
 
 
-def create_app(root: Path, *, access: Access | None = None, site: Site | None = None) -> Edge:
+def create_app(
+    root: Path, *, access: Access | None = None, site: Site | None = None, events: Events | None = None
+) -> Edge:
     """The ASGI application over the runs in `root`, which may not exist yet.
 
     Without `access` it lets in whoever can connect, and answers to loopback names only. `site` is the web UI; by
-    default the one that was built into the package.
+    default the one that was built into the package. Whoever has to end the event streams brings the `events`.
     """
     access = access or Access()
     wrong_tokens = WrongTokens()
-    reading = Reading(root)
+    events = events or Events()
+    reading = Reading(root, events=events)
 
     def follow(_: Litestar) -> AbstractAsyncContextManager[None]:
         return reading.following()
 
-    documented = [*document_routes(reading), login_route(access, wrong_tokens)]
+    documented = [
+        *document_routes(reading),
+        export_route(reading),
+        event_route(events, reading.index_state),
+        login_route(access, wrong_tokens),
+    ]
     routes = Litestar(
         [*documented, description_route(documented), *page_routes(site or read_site())],
         exception_handlers={Exception: answer_exception},

@@ -4,6 +4,7 @@ It stands in front of the router, so answers to unknown routes, wrong methods an
 """
 
 import asyncio
+import contextlib
 import time
 from typing import cast
 
@@ -48,6 +49,10 @@ _HEADERS = {
 """Headers of every answer; a page of ours may say otherwise for itself."""
 _BODY_SECONDS = 10.0
 _AT_ONCE = 128
+_TOO_MANY = Refusal(status=503, error="Too many requests at a time.", headers=(("Retry-After", "1"),))
+_REFUSED_S = 0.25
+"""How long an answer is held back that says to come again later: who asks at once again would keep the server busy with
+refusals alone. It takes no place meanwhile."""
 
 
 class Edge:
@@ -79,29 +84,46 @@ class Edge:
         refused = forged_or_oversized(head, self._access.allowed_hosts) or without_token(
             head, self._access, self._wrong_tokens, now=time.time(), clock=time.monotonic()
         )
-        if refused is None and self._at_once >= _AT_ONCE:
-            refused = Refusal(status=503, error="Too many requests at a time.", headers=(("Retry-After", "1"),))
         if refused is not None:
             await _refuse(answer, head, refused)
             return
-        self._at_once += 1
-        try:
-            await self._let_through(scope, head, receive, answer)
-        finally:
-            self._at_once -= 1
-
-    async def _let_through(self, scope: HTTPScope, head: Head, receive: Receive, answer: Send) -> None:
         if head.method == "HEAD":
             # A HEAD is a GET whose body is not sent: one rule here instead of a second method on every route.
             scope = scope.copy()
             scope["method"] = "GET"
         elif head.method != "GET":
+            # Before it takes a place among the requests: whoever sends slowly keeps nobody out.
             body = await _read_body(receive)
             if isinstance(body, Refusal):
                 await _refuse(answer, head, body)
                 return
             receive = _replay(body, receive)
-        await self.routes(scope, receive, answer)
+        await self._let_through(scope, head, receive, answer)
+
+    async def _let_through(self, scope: HTTPScope, head: Head, receive: Receive, answer: Send) -> None:
+        if self._at_once >= _AT_ONCE:
+            await asyncio.sleep(_REFUSED_S)
+            await _refuse(answer, head, _TOO_MANY)
+            return
+        place = contextlib.ExitStack()
+        self._at_once += 1
+        place.callback(self._leave)
+
+        async def watched(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                if not any(name == b"content-length" for name, _ in message["headers"]):
+                    # A stream goes on as long as its client likes, and is made only as fast as that takes it.
+                    place.close()
+                elif message["status"] == 503:
+                    place.close()
+                    await asyncio.sleep(_REFUSED_S)
+            await answer(message)
+
+        with place:
+            await self.routes(scope, receive, watched)
+
+    def _leave(self) -> None:
+        self._at_once -= 1
 
 
 async def _read_body(receive: Receive) -> bytes | Refusal:
@@ -139,13 +161,19 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 
 def _with_headers(send: Send, *, without_body: bool) -> Send:
+    over = False
+
     async def answer(message: Message) -> None:
+        nonlocal over
+        if over:
+            return
         if message["type"] == "http.response.start":
             said = {name.lower() for name, _ in message["headers"]}
             added = [(name, value) for name, value in _HEADERS.items() if name not in said]
             message["headers"] = [*message["headers"], *added]
         elif message["type"] == "http.response.body" and without_body:
-            message["body"] = b""
+            # The rest of an answer in parts is not waited for: it may have no end.
+            message["body"], message["more_body"], over = b"", False, True
         await send(message)
 
     return answer

@@ -12,12 +12,13 @@ from litestar.exceptions import (
     ValidationException,
 )
 
+from barograph.api.rendering import Overloaded
 from barograph.errors import BarographError, IndexRebuilding, UnknownRun, UnknownSeries, UsageError
 from barograph.records.codec import encode_document
 from barograph.views.documents import Problem
 
 RETRY_AFTER_S = "1"
-"""When to ask again for what is not indexed yet."""
+"""When to ask again for what is not indexed yet, or was too much."""
 
 _log = logging.getLogger("barograph.api")
 
@@ -37,7 +38,7 @@ def answer_exception(request: Request[object, object, State], exception: Excepti
     if isinstance(exception, UsageError):
         status = 404 if isinstance(exception, UnknownRun | UnknownSeries) else 400
         return problem_response(status, _said(exception))
-    if isinstance(exception, IndexRebuilding):
+    if isinstance(exception, IndexRebuilding | Overloaded):
         return problem_response(503, _said(exception), {"Retry-After": RETRY_AFTER_S})
     if isinstance(exception, NotFoundException):
         return problem_response(404, "There is nothing here. The routes are listed in /api/openapi.json.")

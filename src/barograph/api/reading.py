@@ -1,22 +1,33 @@
-"""Documents as finished bodies: rendered when something changed, in a thread of their own, and kept until then."""
+"""Documents as finished bodies: rendered when something changed, in threads of their own, and kept until then.
+
+Four threads make them, so that no flood of one kind holds up another: what says that the server and the newest run
+live; what goes over all runs, and takes a second where there are thousands; what is about one run; and points, whose
+questions are endless. Only the last two can be flooded, since the others know but one question each.
+"""
 
 import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Hashable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator
 from pathlib import Path
 
 import msgspec
 
 from barograph import views
-from barograph.api.bodies import Body, BodyCache, document_body
+from barograph.api.bodies import REVALIDATE, Body, BodyCache, document_body, make_body
+from barograph.api.events import Events
+from barograph.api.rendering import Renderer
 from barograph.index import Follower, Index, IndexDamaged, ScanResult
 from barograph.policy import load
-from barograph.views.documents import Healthz, Runs
+from barograph.views.documents import Healthz, IndexState, Runs
+from barograph.views.export import Format, Selection
+from barograph.views.metrics import MEDIA_TYPE, Family, Sample, exposition, metrics
+from barograph.views.series import Asked
 
-_KEPT_BYTES = 64 * 1024 * 1024
+_KEPT_BYTES = 16 * 1024 * 1024
+_WAITING = 64
+"""Different questions of one kind that may wait; beyond, a client is asked to come back."""
 _PRESENT_S = 1.0
 """Seconds that a document of the present is kept without news: silence makes a run crashed, and ages grow."""
 _PAST_S = 60.0
@@ -26,17 +37,22 @@ _CLOSE_S = 0.5
 
 
 class Reading:
-    """Owns the follower of one root while `following` is open, and the thread that renders documents.
+    """Owns the follower of one root while `following` is open, and the threads that render documents.
 
-    One thread renders, so that a question asked by many at once is answered once, and hits are answered without it.
+    A question asked by many at once is answered once, and what stands in the cache is answered without a thread.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, events: Events) -> None:
+        """`events` are told what changes, once the documents say it."""
         self._root = root
         self._index = Index(root)
         self._policy = load()
         self._follower: Follower | None = None
-        self._renderer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="barograph-render")
+        self._events = events
+        self._of_now = Renderer(name="now", most_waiting=_WAITING)
+        self._of_all = Renderer(name="all", most_waiting=_WAITING)
+        self._of_runs = Renderer(name="runs", most_waiting=_WAITING)
+        self._of_points = Renderer(name="points", most_waiting=_WAITING)
         self._bodies = BodyCache(most_bytes=_KEPT_BYTES)
         self._news = 0
         self._news_of: dict[str, int] = {}
@@ -47,11 +63,13 @@ class Reading:
         stopping = asyncio.Event()
         waiting = asyncio.create_task(self._follow_once_there(stopping))
         try:
-            yield
+            async with self._events.running():
+                yield
         finally:
             stopping.set()
             await waiting
-            self._renderer.shutdown(wait=False, cancel_futures=True)
+            for renderer in (self._of_now, self._of_all, self._of_runs, self._of_points):
+                renderer.close()
             if self._follower is not None:
                 # A first scan of a large root may take longer than anyone waits for Ctrl-C. What it has not yet
                 # committed is read again next time.
@@ -61,7 +79,7 @@ class Reading:
 
     async def runs(self) -> Body:
         """All runs."""
-        return await self._body(("runs",), self._runs, state=self._news, seconds=_PRESENT_S)
+        return await self._body(("runs",), self._runs, state=self._news, seconds=_PRESENT_S, renderer=self._of_all)
 
     async def run_detail(self, run: str) -> Body:
         """One run. Raises `UnknownRun`."""
@@ -70,18 +88,22 @@ class Reading:
             lambda: views.run_detail(self._index, run, policy=self._policy),
             state=self._state_of(run),
             seconds=_PRESENT_S,
+            renderer=self._of_runs,
         )
 
-    async def series(
-        self, run: str, name: str, *, first: int, last: int | None, buckets: int, smoothing: float
-    ) -> Body:
-        """One series of a run. Raises `UnknownRun` or `UnknownSeries`."""
+    async def series(self, run: str, names: tuple[str, ...], cursors: tuple[str, ...], asked: Asked) -> Body:
+        """Series of a run. Raises `UnknownRun` or `UnknownSeries`."""
         return await self._body(
-            ("series", run, name, first, last, buckets, smoothing),
-            lambda: views.series(self._index, run, name, first=first, last=last, buckets=buckets, smoothing=smoothing),
+            ("series", run, names, cursors, asked),
+            lambda: document_body(views.series_set(self._index, run, names, asked=asked, cursors=cursors), finite=True),
             state=self._state_of(run),
             seconds=_PAST_S,
+            renderer=self._of_points,
         )
+
+    async def export(self, run: str, selection: Selection, form: Format) -> Iterator[bytes]:
+        """Points of a run as text, to be made in a thread piece by piece. Raises `UnknownRun` or `UnknownSeries`."""
+        return await asyncio.to_thread(views.export, self._index, run, selection, form=form)
 
     async def live_status(self, run: str | None) -> Body:
         """What a run does now; None is the one that moved last. Raises `UnknownRun`."""
@@ -90,28 +112,43 @@ class Reading:
             lambda: views.live_status(self._index, run, policy=self._policy),
             state=self._news,
             seconds=_PRESENT_S,
+            renderer=self._of_now if run is None else self._of_runs,
         )
 
     async def health(self) -> Body:
         """Whether the index is complete, and who indexes."""
-        return await self._body(("health",), self._health, state=self._news, seconds=_PRESENT_S)
+        return await self._body(("health",), self._health, state=self._news, seconds=_PRESENT_S, renderer=self._of_now)
+
+    async def metrics(self) -> Body:
+        """What Prometheus reads."""
+        return await self._body(
+            ("metrics",), self._metrics, state=self._news, seconds=_PRESENT_S, renderer=self._of_all
+        )
+
+    async def index_state(self) -> IndexState:
+        """Whether the index is complete."""
+        return msgspec.json.decode((await self.health()).content, type=Healthz).index
 
     async def _body(
-        self, question: Hashable, make: Callable[[], msgspec.Struct], *, state: Hashable, seconds: float
+        self,
+        question: Hashable,
+        make: Callable[[], msgspec.Struct | Body],
+        *,
+        state: Hashable,
+        seconds: float,
+        renderer: Renderer,
     ) -> Body:
         standing = self._bodies.get(question, state=state, now=time.monotonic(), seconds=seconds)
         if standing is not None:
             return standing
 
         def render() -> Body:
-            # Whoever was ahead in the queue may have asked the same.
-            made = self._bodies.get(question, state=state, now=time.monotonic(), seconds=seconds)
-            if made is None:
-                made = document_body(make())
-                self._bodies.update(question, made, state=state, now=time.monotonic())
+            document = make()
+            made = document if isinstance(document, Body) else document_body(document)
+            self._bodies.update(question, made, state=state, now=time.monotonic())
             return made
 
-        return await asyncio.get_running_loop().run_in_executor(self._renderer, render)
+        return await renderer.render((question, state), render)
 
     def _runs(self) -> Runs:
         document = views.runs(self._index, policy=self._policy)
@@ -125,6 +162,15 @@ class Reading:
             ready = ready or snapshot.ready
         return Healthz(status="ok", index="ready" if ready else "rebuilding", indexing=indexing)
 
+    def _metrics(self) -> Body:
+        clients = Family(
+            name="barograph_event_clients",
+            said="Clients that listen to /api/events.",
+            samples=[Sample(self._events.listeners)],
+        )
+        text = exposition([clients, *metrics(self._index, policy=self._policy)])
+        return make_body(text, media_type=MEDIA_TYPE, cache_control=REVALIDATE)
+
     def _state_of(self, run: str) -> int:
         """A number that differs whenever anything of the run may have changed."""
         return self._news_of.get(run, 0)
@@ -132,8 +178,9 @@ class Reading:
     def _note(self, news: ScanResult) -> None:
         """Called in the follower's thread, the only one that writes these numbers."""
         changed = self._news + 1
-        self._news_of = {**self._news_of, **dict.fromkeys((*news.changed, *news.gone), changed)}
+        self._news_of = {**self._news_of, **dict.fromkeys((*news.runs, *news.gone), changed)}
         self._news = changed
+        self._events.note(news)
 
     async def _follow_once_there(self, stopping: asyncio.Event) -> None:
         while not stopping.is_set():

@@ -17,6 +17,8 @@ from types import FrameType
 import uvicorn
 
 from barograph.api.app import create_app
+from barograph.api.connections import Limits, protocol
+from barograph.api.events import Events
 from barograph.api.security import Access
 from barograph.api.token import read_token, token_path
 from barograph.errors import BindRefused, UsageError
@@ -34,8 +36,15 @@ class Dashboard:
     """
 
     def __init__(
-        self, root: Path, *, host: str = "127.0.0.1", port: int = 8080, allowed_hosts: Sequence[str] = ()
+        self,
+        root: Path,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 8080,
+        allowed_hosts: Sequence[str] = (),
+        limits: Limits | None = None,
     ) -> None:
+        """`limits` are those of the connections; the default ones are ours."""
         self.root = root
         """The folder of the runs; it may not exist yet."""
         self.notices: list[str] = []
@@ -64,12 +73,13 @@ class Dashboard:
                 "put a TLS proxy in front (--allowed-host NAME), or trust the network."
             )
         access = Access(allowed_hosts=names, token=token, cookie=f"barograph-{self.port}")
+        self.events = Events()
+        """What the event streams tell."""
         self._server = _Server(
             uvicorn.Config(
-                create_app(root, access=access),
+                create_app(root, access=access, events=self.events),
                 access_log=False,
-                # h11 takes at most 64 kB of headers, which strangers may send; httptools is faster and has no limit.
-                http="h11" if beyond else "auto",
+                http=protocol(strangers=beyond, limits=limits),
                 lifespan="on",
                 log_config=None,
                 log_level="error",
@@ -77,7 +87,8 @@ class Dashboard:
                 server_header=False,
                 timeout_graceful_shutdown=_GRACE,  # type: ignore[arg-type]  # only ever given to asyncio.wait_for
                 ws="none",
-            )
+            ),
+            self.events,
         )
 
     def run(self) -> None:
@@ -97,11 +108,15 @@ class Dashboard:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, but a signal that asked for a clean stop ends in a clean exit.
+    """uvicorn, but a signal that asked for a clean stop ends in a clean exit, also while event streams are open.
 
     uvicorn raises the signal again once it has stopped: SIGTERM then kills the process (exit code 143) and SIGINT
-    ends in a traceback.
+    ends in a traceback. And it waits for open streams, which never end by themselves.
     """
+
+    def __init__(self, config: uvicorn.Config, events: Events) -> None:
+        super().__init__(config)
+        self._events = events
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -119,11 +134,13 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The handler of both signals; a second Ctrl-C waits for nothing."""
         _silence()
+        self._events.close()
         super().handle_exit(sig, frame)
 
     def stop(self) -> None:
         """Stop as a signal would."""
         _silence()
+        self._events.close()
         self.should_exit = True
 
 
@@ -165,12 +182,25 @@ def _bind(family: socket.AddressFamily, address: str, *, port: int) -> socket.so
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _keep_buffers_small(listener)
         listener.bind((address, port))
         listener.listen(128)
     except OSError as error:
         listener.close()
         raise BindRefused(*_bind_problem(error, address, port=port)) from error
     return listener
+
+
+def _keep_buffers_small(listener: socket.socket) -> None:
+    """For a client that reads nothing the kernel would hold megabytes, and for one that is gone it waits 15 minutes.
+
+    Connections inherit both from the socket that they came to. Only what was not sent yet is bounded, so a fast
+    connection is no slower for it. Both are of Linux.
+    """
+    for name, value in (("TCP_NOTSENT_LOWAT", 65536), ("TCP_USER_TIMEOUT", 60_000)):
+        if hasattr(socket, name):
+            with contextlib.suppress(OSError):
+                listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _bind_problem(error: OSError, address: str, *, port: int) -> tuple[str]:
