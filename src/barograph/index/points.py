@@ -62,7 +62,11 @@ class NewPoints:
 
     def mixed(self) -> NDArray[np.void]:
         """All of them, sorted by series; those of one series are in the order of the file."""
-        parts, places = [], []
+        if len(self._groups) == 1:
+            ((series, (_, steps, values)),) = self._groups.items()
+            if len(set(series)) == len(series):  # as in most logs: whole columns, and nothing to sort
+                return _columns(series, steps, values)
+        parts, places = [np.empty(0, dtype=_MIXED)], [np.empty(0, dtype=np.int64)]
         for series, (lines, steps, values) in self._groups.items():
             part = np.empty(len(values), dtype=_MIXED)
             part["series"] = np.tile(np.array(series, dtype=np.int32), len(steps))
@@ -70,12 +74,19 @@ class NewPoints:
             part["value"] = values
             parts.append(part)
             places.append(np.repeat(np.array(lines, dtype=np.int64), len(series)))
-        if not parts:
-            return np.empty(0, dtype=_MIXED)
         whole = np.concatenate(parts)
-        order = np.argsort(np.concatenate(places), kind="stable") if len(parts) > 1 else np.arange(len(whole))
-        found: NDArray[np.void] = whole[order[np.argsort(whole["series"][order], kind="stable")]]
+        order = np.lexsort((np.concatenate(places), whole["series"]))  # stable; the last key is the first to sort by
+        found: NDArray[np.void] = whole[order]
         return found
+
+
+def _columns(series: tuple[int, ...], steps: list[int], values: list[float]) -> NDArray[np.void]:
+    order = np.argsort(np.array(series))
+    whole = np.empty(len(values), dtype=_MIXED)
+    whole["series"] = np.repeat(np.array(series, dtype=np.int32)[order], len(steps))
+    whole["step"] = np.tile(np.array(steps, dtype=np.int64), len(series))
+    whole["value"] = np.array(values).reshape(len(steps), len(series)).T[order].ravel()
+    return whole
 
 
 def add_points(connection: sqlite3.Connection, new: NewPoints, *, source: int, number: int) -> None:
@@ -92,7 +103,10 @@ def add_points(connection: sqlite3.Connection, new: NewPoints, *, source: int, n
     if rows + 1 >= PENDING_ROWS or size // _MIXED.itemsize + len(points) >= PENDING_POINTS:
         waiting = _pending(connection, source)
         connection.execute("DELETE FROM pending WHERE source = ?", (source,))
-        _sort_out(connection, np.concatenate([waiting, points]), source=source, number=number)
+        if len(waiting):
+            points = np.concatenate([waiting, points])
+            points = points[np.argsort(points["series"], kind="stable")]
+        _sort_out(connection, points, source=source, number=number)
         return
     data = points.tobytes()
     connection.execute("INSERT INTO pending VALUES (?, ?, ?, ?)", (source, number, data, row_sum(source, number, data)))
@@ -165,8 +179,7 @@ def _loose(
 
 
 def _sort_out(connection: sqlite3.Connection, points: NDArray[np.void], *, source: int, number: int) -> None:
-    """Out of the mixed points, those of each series to where they belong."""
-    points = points[np.argsort(points["series"], kind="stable")]
+    """Out of the mixed points, which are sorted by series, those of each to where they belong."""
     starts = np.flatnonzero(np.append(True, points["series"][1:] != points["series"][:-1]))
     have = dict(
         connection.execute("SELECT series, count(*) FROM loose WHERE source = ? GROUP BY series", (source,)).fetchall()

@@ -27,6 +27,7 @@ from barograph.records.codec import Unknown
 LINE_LIMIT = 1_000_000
 """Bytes, without the newline; a longer line is refused."""
 
+_EMPTY = (b"", b"\r")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -39,7 +40,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     """Where the line began whose excess is being skipped; None outside such a line."""
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One line that was read."""
 
     offset: int
@@ -153,19 +154,19 @@ class TailReader:
 
     def _lines(self, text: bytes, offset: int, bad: list[BadLine]) -> list[Entry]:
         """Reads whole lines; `text` ends in a newline and begins at `offset` of the file."""
-        entries = []
+        entries: list[Entry] = []
+        add, decode, limit = entries.append, codec.decode_line, self._line_limit  # a rebuild reads millions of lines
         for line in text[:-1].split(b"\n"):
             length = len(line)
-            if length > self._line_limit:
+            if length > limit:
                 bad.append(self._too_long(offset, length))
-            elif line and line != b"\r":
-                stripped = line.removeprefix(_BYTE_ORDER_MARK) if offset == 0 else line
+            elif length > 1 or line not in _EMPTY:
                 try:
-                    decoded = codec.decode_line(stripped)
+                    decoded = decode(line if offset else line.removeprefix(_BYTE_ORDER_MARK))
                 except LineError as error:
                     bad.append(BadLine(offset=offset, length=length, reason=error.reason, detail=error.problem[:300]))
                 else:
-                    entries.append(Entry(offset=offset, length=length, record=decoded.record, checked=decoded.checked))
+                    add(Entry(offset, length, decoded.record, decoded.checked))
             offset += length + 1
         return entries
 

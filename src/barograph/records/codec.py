@@ -14,8 +14,8 @@ This is the one module where a value may be of any type: it stands between JSON 
 """
 
 import math
-import zlib
 from typing import Any, TypeVar
+from zlib import crc32
 
 import msgspec
 from msgspec import inspect
@@ -25,7 +25,9 @@ from barograph.records import KINDS, Record
 
 AnyRecord = TypeVar("AnyRecord", bound=msgspec.Struct)
 
-_SUM_LENGTH = len(b',"_c":"00000000"}')
+_SUM_KEY = b',"_c":"'
+_SUM_LENGTH = len(_SUM_KEY) + len(b'00000000"}')
+_SUM_KEY_END = len(_SUM_KEY) - _SUM_LENGTH
 _SPELLED = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _NO_JSON = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 _encode_json = msgspec.json.Encoder().encode
@@ -41,7 +43,7 @@ class Unknown(msgspec.Struct, frozen=True, kw_only=True):
     """The line as it was, byte for byte, its checksum included, without its newline."""
 
 
-class Decoded(msgspec.Struct, frozen=True, kw_only=True):
+class Decoded(msgspec.Struct, frozen=True, gc=False):
     """One line that could be read."""
 
     record: Record | Unknown
@@ -62,7 +64,7 @@ _TYPES: dict[str, inspect.StructType] = {}
 def encode_line(record: Record) -> bytes:
     """The journal line of a record, checksum and newline included. Lone surrogates in texts become `?`."""
     body = encode_document(record)
-    return b'%b,"_c":"%08x"}\n' % (body[:-1], zlib.crc32(body))
+    return b'%b,"_c":"%08x"}\n' % (body[:-1], crc32(body))
 
 
 def encode_document(document: msgspec.Struct, *, finite: bool = False) -> bytes:
@@ -84,23 +86,23 @@ def decode_line(line: bytes) -> Decoded:
 
     Raises `LineError` with one of the reasons `checksum`, `not_json`, `no_type`, `wrong_type`.
     """
-    line = line.rstrip(b"\r\n")
+    if line[-1:] != b"}":
+        line = line.rstrip(b"\r\n")
     body = line
-    checked = line[-_SUM_LENGTH : -_SUM_LENGTH + 7] == b',"_c":"' and line.endswith(b'"}')
+    checked = line[-_SUM_LENGTH:_SUM_KEY_END] == _SUM_KEY and line[-2:] == b'"}'
     if checked:
         body = line[:-_SUM_LENGTH] + b"}"
-        said = line[-10:-2]
-        if b"%08x" % zlib.crc32(body) != said:
-            raise LineError("checksum", f"the line says {said!r}, its bytes give {zlib.crc32(body):08x}")
+        if b"%08x" % crc32(body) != line[-10:-2]:
+            raise LineError("checksum", f"the line says {line[-10:-2]!r}, its bytes give {crc32(body):08x}")
     try:
-        return Decoded(record=_decode_record(body), checked=checked)
+        return Decoded(_decode_record(body), checked)
     except msgspec.ValidationError as error:
         record = _decode_unusual(body, error)
     except _NO_JSON as error:
         raise LineError("not_json", str(error)) from error
     if isinstance(record, Unknown):
         record = Unknown(kind=record.kind, body=line)
-    return Decoded(record=record, checked=checked)
+    return Decoded(record, checked)
 
 
 def accepted(record: AnyRecord) -> AnyRecord:

@@ -8,7 +8,7 @@ from barograph.records import quantities
 from barograph.records.quantities import AlertLevel, Seconds
 
 
-class Step(Struct, frozen=True, kw_only=True, tag_field="type", tag="step", omit_defaults=True):
+class Step(Struct, frozen=True, kw_only=True, gc=False, tag_field="type", tag="step", omit_defaults=True):
     """Values of one optimizer step; `type`, `step` and `loss` are the line that loss-curve readers know.
 
     A user's keys live in `metrics`, so none of them can collide with ours. Wide rows hold `values` in the order of
