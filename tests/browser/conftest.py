@@ -44,13 +44,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 class Run:
     """Owns the training journal of one run: what is appended here is what a writer would have appended."""
 
-    def __init__(self, root: Path, run: str, *, attempt: int = 1, **banner: object) -> None:
-        self.begun = time.time()
+    def __init__(
+        self,
+        root: Path,
+        run: str,
+        *,
+        attempt: int = 1,
+        writer: str = "train",
+        begun: float | None = None,
+        **banner: object,
+    ) -> None:
+        self.begun = time.time() if begun is None else begun
         logs = root / run / "logs"
         logs.mkdir(parents=True, exist_ok=True)
-        self.path = logs / f"train-{attempt:06d}-20260101T0000{attempt:02d}.jsonl"
+        self.path = logs / f"{writer}-{attempt:06d}-20260101T0000{attempt:02d}.jsonl"
         said = {"model_name": "tiny-llama", "host": "forge", "device": "cpu", "total_steps": 400, **banner}
-        self.append(Banner(run=run, attempt=attempt, writer="train", time=self.begun, **said))  # type: ignore[arg-type]
+        self.append(Banner(run=run, attempt=attempt, writer=writer, time=self.begun, **said))  # type: ignore[arg-type]
 
     def append(self, *records: Record) -> None:
         """More lines, in one write as the writer makes it."""
@@ -207,8 +216,10 @@ def runs(tmp_path: Path) -> Path:
 def begin_run(runs: Path) -> BeginRun:
     """Begins an attempt of a run in the root; further arguments go into its banner."""
 
-    def begin(run: str, *, attempt: int = 1, **banner: object) -> Run:
-        return Run(runs, run, attempt=attempt, **banner)
+    def begin(
+        run: str, *, attempt: int = 1, writer: str = "train", begun: float | None = None, **banner: object
+    ) -> Run:
+        return Run(runs, run, attempt=attempt, writer=writer, begun=begun, **banner)
 
     return begin
 

@@ -22,7 +22,7 @@ PHONE = (390, 844)
 SMALLEST_TARGET = 44
 LEAST_LINE_CONTRAST = 3.0
 REGIMES = ("plain_sft", "regime3")
-LINES = ("trace", "raw", "accent", "mark", "warn", "rewind", *(f"line-{number}" for number in range(1, 7)))
+LINES = ("trace", "raw", "accent", "mark", "warn", "rewind", *(f"line-{number}" for number in range(1, 9)))
 
 
 @pytest.fixture
@@ -110,6 +110,28 @@ def test_axe_finds_nothing(url: str, watch: Watch, axe: str, size: tuple[int, in
     assert violations(page) == []
 
 
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_axe_finds_nothing_on_the_charts_of_several_runs(
+    url: str, begin_run: BeginRun, watch: Watch, axe: str, size: tuple[int, int], dark: bool
+) -> None:
+    begin_run("another-run", config='{"learning_rate": 0.0001}').train(1, 300)
+    page = watch(url, width=size[0], height=size[1], dark=dark).open(
+        "?run=a-made-up-run&with=another-run&page=charts&at=120&from=20&to=200"
+    )
+    first = page.locator("[data-series=loss]")
+    expect(first.get_by_role("img")).to_have_attribute("aria-label", re.compile("of 2 lines"))
+    expect(page.get_by_test_id("pin")).to_be_visible()
+    expect(page.locator("[data-card=config-diff] tbody tr")).to_have_count(2)
+    first.get_by_role("button", name="Show as table").click()
+    page.evaluate(axe)
+    assert violations(page) == []
+    page.get_by_role("link", name="Overview").click()
+    page.get_by_role("button", name=re.compile("^Series: ")).click()
+    expect(page.get_by_role("listbox", name="Series").get_by_role("option").first).to_be_visible()
+    assert violations(page) == []
+
+
 @pytest.mark.parametrize("dark", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["light", "dark"])
 def test_axe_finds_nothing_while_there_is_no_run_and_while_the_server_is_away(
     begin_run: BeginRun, serve: Serve, watch: Watch, axe: str, dark: bool
@@ -153,6 +175,20 @@ def test_a_phone_needs_no_sideways_scroll_and_no_thin_fingers(url: str, watch: W
     page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + 50)
     expect(page.get_by_test_id("tooltip")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_the_charts_page_fits_a_phone(url: str, watch: Watch) -> None:
+    page = watch(url, width=PHONE[0], height=PHONE[1], touch=True).open("?page=charts&from=20&to=200")
+    expect(page.locator("[data-series=loss]").get_by_role("img")).to_have_attribute("aria-label", re.compile("newest"))
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    small = page.evaluate(
+        """(least) => [...document.querySelectorAll('button, select, summary, a, input:not(.hair)')]
+            .filter((each) => each.checkVisibility())
+            .map((each) => [each.outerHTML.slice(0, 80), Math.round(each.getBoundingClientRect().height * 10) / 10])
+            .filter(([, height]) => height < least)""",
+        SMALLEST_TARGET - 0.5,
+    )
+    assert small == []
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
@@ -207,15 +243,24 @@ def test_the_theme_can_be_overridden_and_the_canvas_follows(url: str, watch: Wat
 
 
 @pytest.mark.parametrize("dark", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["light", "dark"])
-def test_the_picture_of_the_readme_can_be_taken(
-    url: str, serve: Serve, watch: Watch, tmp_path: Path, dark: bool
+@pytest.mark.parametrize(
+    ("name", "query"), [("dashboard", "?smoothing=0.97"), ("charts", "?smoothing=0.97&page=charts")]
+)
+def test_the_pictures_of_the_documentation_can_be_taken(
+    url: str, serve: Serve, watch: Watch, tmp_path: Path, name: str, query: str, dark: bool
 ) -> None:
     """With `BAROGRAPH_SCREENSHOTS=ROOT`: of the run in ROOT that moved last, into docs/images."""
     root = os.environ.get("BAROGRAPH_SCREENSHOTS")
-    page = watch(serve(Path(root)).url if root else url, width=1440, height=1060, dark=dark).open("?smoothing=0.95")
-    settled(page)
+    page = watch(serve(Path(root)).url if root else url, width=1440, height=1060, dark=dark).open(query)
+    if name == "dashboard":
+        settled(page)
+    else:
+        chart = page.locator("[data-series]").last.get_by_role("img")
+        page.locator("[data-series]").last.scroll_into_view_if_needed()
+        expect(chart).to_have_attribute("aria-label", re.compile("newest"))
+        page.evaluate("scrollTo(0, 0)")
     folder = IMAGES if root else tmp_path
     folder.mkdir(parents=True, exist_ok=True)
-    picture = folder / f"dashboard-{'dark' if dark else 'light'}.png"
+    picture = folder / f"{name}-{'dark' if dark else 'light'}.png"
     page.screenshot(path=picture)
     assert picture.stat().st_size > 20_000

@@ -1,9 +1,13 @@
 /** What a chart draws over its lines: values that no line can show, starts of attempts, alerts, the pen. */
 import uPlot from 'uplot';
 import type { Mark, Start } from '../lib/curve';
+import { alertKey } from '../lib/alerts';
 import type { ActiveAlert } from '../lib/documents';
 import { count } from '../lib/format';
-import type { Inks } from './ink';
+import { faded, type Inks } from './ink';
+
+/** Something with its place on the x-axis. */
+export type Placed<T> = T & { x: number };
 
 const CROWDED = 10; // CSS pixels: closer marks of one kind are drawn once, the legend has the number
 const SIZE = 6;
@@ -12,21 +16,22 @@ function crisp(value: number): number {
   return Math.round(value * uPlot.pxRatio);
 }
 
-function inside(plot: uPlot, step: number): number | null {
+function inside(plot: uPlot, value: number): number | null {
   const { min, max } = plot.scales['x'] ?? {};
-  if (min == null || max == null || step < min || step > max) return null;
-  return plot.valToPos(step, 'x', true);
+  if (min == null || max == null || value < min || value > max) return null;
+  return plot.valToPos(value, 'x', true);
 }
 
 /** At the last finite value before: a solid triangle for NaN, a hollow one that points out for an infinity, else a square. */
-export function drawNonFinite(plot: uPlot, ink: Inks, marks: Mark[]): void {
+export function drawNonFinite(plot: uPlot, ink: Inks, marks: Placed<Mark>[]): void {
   const { ctx, bbox } = plot;
   const size = crisp(SIZE);
   const last = { nan: -Infinity, up: -Infinity, down: -Infinity, some: -Infinity };
   ctx.save();
+  ctx.setLineDash([]);
   ctx.lineWidth = crisp(1.5);
-  for (const { step, kind, after } of marks) {
-    const x = inside(plot, step);
+  for (const { x: place, kind, after } of marks) {
+    const x = inside(plot, place);
     if (x === null) continue;
     if (x - last[kind] < crisp(CROWDED)) continue;
     last[kind] = x;
@@ -53,14 +58,15 @@ export function drawNonFinite(plot: uPlot, ink: Inks, marks: Mark[]): void {
 }
 
 /** Small open circles at the foot of a logarithmic chart, where a value is zero or less. */
-export function drawNotPositive(plot: uPlot, ink: Inks, steps: number[]): void {
+export function drawNotPositive(plot: uPlot, ink: Inks, places: number[]): void {
   const { ctx, bbox } = plot;
   let last = -Infinity;
   ctx.save();
+  ctx.setLineDash([]);
   ctx.strokeStyle = ink.mark;
   ctx.lineWidth = crisp(1.5);
-  for (const step of steps) {
-    const x = inside(plot, step);
+  for (const place of places) {
+    const x = inside(plot, place);
     if (x === null || x - last < crisp(CROWDED)) continue;
     last = x;
     ctx.beginPath();
@@ -70,8 +76,8 @@ export function drawNotPositive(plot: uPlot, ink: Inks, steps: number[]): void {
   ctx.restore();
 }
 
-/** A dashed line where an attempt starts, with its number and how far it went back; the newest is labelled first. */
-export function drawStarts(plot: uPlot, ink: Inks, starts: Start[]): void {
+/** A dashed line where an attempt starts, with its number and how far it went back; the newest is labelled first; a small chart has no room for words. */
+export function drawStarts(plot: uPlot, ink: Inks, starts: Placed<Start>[], named: boolean): void {
   const { ctx, bbox } = plot;
   ctx.save();
   ctx.font = `${crisp(11)}px system-ui, sans-serif`;
@@ -79,7 +85,7 @@ export function drawStarts(plot: uPlot, ink: Inks, starts: Start[]): void {
   ctx.textAlign = 'left';
   const taken: { left: number; right: number }[] = [];
   for (const start of starts.toReversed()) {
-    const x = inside(plot, start.step);
+    const x = inside(plot, start.x);
     if (x === null) continue;
     ctx.strokeStyle = ink.rewind;
     ctx.lineWidth = crisp(1);
@@ -88,6 +94,7 @@ export function drawStarts(plot: uPlot, ink: Inks, starts: Start[]): void {
     ctx.moveTo(x, bbox.top);
     ctx.lineTo(x, bbox.top + bbox.height);
     ctx.stroke();
+    if (!named) continue;
     const brief = `attempt ${start.attempt}`;
     const texts = start.rewoundFrom === null ? [brief] : [`${brief}, back from ${count(start.rewoundFrom)}`, brief];
     for (const text of texts) {
@@ -105,15 +112,22 @@ export function drawStarts(plot: uPlot, ink: Inks, starts: Start[]): void {
   ctx.restore();
 }
 
-/** A diamond on the upper edge for each alert, by its level. */
-export function drawAlerts(plot: uPlot, ink: Inks, alerts: ActiveAlert[]): void {
+/** A diamond on the upper edge and a thin line below it for each alert, by its level; a band behind the one pointed out. */
+export function drawAlerts(plot: uPlot, ink: Inks, alerts: Placed<ActiveAlert>[], pointedOut: string | null): void {
   const { ctx, bbox } = plot;
   const size = crisp(4.5);
   ctx.save();
   for (const alert of alerts) {
-    const x = alert.step === null ? null : inside(plot, alert.step);
+    const x = inside(plot, alert.x);
     if (x === null) continue;
-    ctx.fillStyle = alert.level === 'critical' ? ink.mark : alert.level === 'warning' ? ink.warn : ink.quiet;
+    const colour = alert.level === 'critical' ? ink.mark : alert.level === 'warning' ? ink.warn : ink.quiet;
+    if (alertKey(alert) === pointedOut) {
+      ctx.fillStyle = faded(colour, 0.16);
+      ctx.fillRect(x - crisp(9), bbox.top, crisp(18), bbox.height);
+    }
+    ctx.fillStyle = faded(colour, 0.45);
+    ctx.fillRect(Math.round(x - crisp(0.5)), bbox.top, crisp(1), bbox.height);
+    ctx.fillStyle = colour;
     ctx.beginPath();
     ctx.moveTo(x, bbox.top - size);
     ctx.lineTo(x + size, bbox.top);
@@ -125,16 +139,28 @@ export function drawAlerts(plot: uPlot, ink: Inks, alerts: ActiveAlert[]): void 
   ctx.restore();
 }
 
+/** The pinned cursor: a line through the whole height. */
+export function drawPin(plot: uPlot, ink: Inks, place: number): void {
+  const x = inside(plot, place);
+  if (x === null) return;
+  const { ctx, bbox } = plot;
+  ctx.save();
+  ctx.fillStyle = ink.accent;
+  ctx.fillRect(Math.round(x - crisp(0.75)), bbox.top, crisp(1.5), bbox.height);
+  ctx.restore();
+}
+
 /** The pen that draws: a dot at the newest point of the smoothed line. */
-export function drawPen(plot: uPlot, ink: Inks, step: number, value: number): void {
-  const x = inside(plot, step);
+export function drawPen(plot: uPlot, ink: Inks, place: number, value: number, colour = ink.accent): void {
+  const x = inside(plot, place);
   const y = plot.valToPos(value, 'y', true);
   if (x === null || !Number.isFinite(y)) return;
   const { ctx } = plot;
   ctx.save();
+  ctx.setLineDash([]); // a dashed line may have been the last
   ctx.beginPath();
   ctx.arc(x, y, crisp(4.5), 0, 2 * Math.PI);
-  ctx.fillStyle = ink.accent;
+  ctx.fillStyle = colour;
   ctx.strokeStyle = ink.card;
   ctx.lineWidth = crisp(2);
   ctx.fill();

@@ -1,28 +1,29 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { curve, joined, kinds, logTicks, nearest, notFinite, penPoint, starts, tableRows, valueRange } from './curve.ts';
-import type { AttemptRow, Series } from './documents';
+import type { AttemptRow } from './documents';
+import type { Held } from './held.ts';
 
-function series(values: (number | null)[]): Series {
+function series(values: (number | null)[]): Held {
   const steps = values.map((_, at) => at + 1);
   const non_finite = steps.filter((_, at) => values[at] === null).map((step) => ({ step, value: 'NaN' as const, after: null }));
   return {
     run: 'r', name: 'loss', first: steps, step: steps, minimum: values, maximum: values, mean: values, last: values,
     smoothed: values, count: values.map(() => 1), non_finite, non_finite_count: non_finite.length,
     non_finite_in_bucket: values.map((value) => (value === null ? 1 : 0)), points: values.length,
-    hidden_points: 0, smoothing: 0, attempts: [],
+    hidden_points: 0, smoothing: 0, attempts: [], cursor: '', width: 1, time: null, ranks: null,
   };
 }
 
 function attempt(attempt: number, first_step: number | null, last_step: number | null, shown_until: number | null = null): AttemptRow {
-  return { attempt, first_step, last_step, started: null, shown_until, resumed_from: null };
+  return { attempt, first_step, last_step, started: null, shown_until, resumed_from: null, zero: null };
 }
 
 test('a logarithmic axis drops what it cannot show and says where', () => {
-  const drawn = curve(series([2, 0, -1, 3]), 'log');
+  const drawn = curve(series([2, 0, -1, 3]), 'log', 'step');
   assert.deepEqual(drawn.mean, [2, null, null, 3]);
   assert.deepEqual(drawn.notPositive, [2, 3]);
-  assert.deepEqual(curve(series([2, 0, -1, 3]), 'linear').notPositive, []);
+  assert.deepEqual(curve(series([2, 0, -1, 3]), 'linear', 'step').notPositive, []);
 });
 
 test('no table row loses a spike or a non-finite point', () => {
@@ -78,7 +79,7 @@ test('the pen stands at the newest value, and nowhere when that is not finite', 
 test('the greatest losses leave an axis with a finite length, and lines inside it', () => {
   for (const scale of ['linear', 'log'] as const) {
     for (const values of [[-1.7e308, 1.7e308], [1e308, 1e308], [5e-324, 1e308], [0, 0], [3], [-1e308, 2]]) {
-      const drawn = curve(series(values), scale).mean.filter((value) => value !== null);
+      const drawn = curve(series(values), scale, 'step').mean.filter((value) => value !== null);
       if (drawn.length === 0) continue;
       const [low, high] = valueRange(Math.min(...drawn), Math.max(...drawn), scale);
       assert.ok(Number.isFinite(high - low) && high > low, `${values} gave ${low} to ${high}`);

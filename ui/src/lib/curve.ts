@@ -1,17 +1,19 @@
 /** A series document as the columns that a chart draws, and as the rows that a table shows. */
+import { abscissae, type Axis } from './abscissa.ts';
 import { numeric } from './format.ts';
-import type { AttemptRow, NonFinitePoint, Series } from './documents';
+import type { AttemptRow, NonFinitePoint } from './documents';
+import type { Column, Held } from './held.ts';
 
-export type Column = (number | null)[];
+export type Scale = 'linear' | 'log';
 
-/** Columns of one length: the x of a bucket is its last step, where its smoothed value stands. */
+/** Columns of one length: the x of a bucket is that of its last step, where its smoothed value stands. */
 export interface Curve {
-  step: number[];
+  x: number[];
   low: Column;
   high: Column;
   mean: Column;
   smoothed: Column;
-  /** Buckets with a value that a logarithmic axis cannot show. */
+  /** The x of buckets with a value that a logarithmic axis cannot show. */
   notPositive: number[];
 }
 
@@ -19,24 +21,25 @@ export interface Curve {
 const FARTHEST = 8e307;
 const EDGE = Number.MAX_VALUE / 2;
 
-export function curve(series: Series, scale: 'linear' | 'log'): Curve {
+export function curve(series: Held, scale: Scale, axis: Axis): Curve {
   const positive = (value: number | null) => (value !== null && value > 0 ? value : null);
   const bounded = (value: number | null) => (value === null ? null : Math.min(FARTHEST, Math.max(-FARTHEST, value)));
   const shown = (column: Column) => column.map((value) => bounded(scale === 'log' ? positive(value) : value));
   const high = shown(series.maximum);
+  const x = abscissae(series, axis);
   return {
-    step: series.step,
+    x,
     // the band of a bucket that reaches below zero begins at its mean, or its greatest value
     low: shown(series.minimum).map((low, at) => low ?? positiveOf(series.mean[at], high[at])),
     high,
     mean: shown(series.mean),
     smoothed: shown(series.smoothed),
-    notPositive: scale === 'log' ? series.step.filter((_, at) => (series.minimum[at] ?? 1) <= 0) : [],
+    notPositive: scale === 'log' ? x.filter((_, at) => (series.minimum[at] ?? 1) <= 0) : [],
   };
 }
 
 /** What a y-axis spans, with a little room: always two finite numbers whose distance is one too. */
-export function valueRange(low: number | null, high: number | null, scale: 'linear' | 'log'): [number, number] {
+export function valueRange(low: number | null, high: number | null, scale: Scale): [number, number] {
   if (low === null || high === null || !Number.isFinite(low) || !Number.isFinite(high)) return scale === 'log' ? [0.1, 10] : [0, 1];
   if (scale === 'log') return [Math.max(Number.MIN_VALUE, low / 1.12), Math.min(EDGE, high * 1.12)];
   const room = (high / 2 - low / 2) * 0.12 || Math.abs(high) * 0.1 || 1;
@@ -83,7 +86,7 @@ export interface Mark {
 }
 
 /** Each listed point that is not finite; behind the end of the list one mark for each bucket that has some. */
-export function notFinite(series: Series): Mark[] {
+export function notFinite(series: Held): Mark[] {
   const marks: Mark[] = series.non_finite.map(({ step, value, after }) => ({ step, kind: kindOf(value), after }));
   if (series.non_finite_count <= series.non_finite.length) return marks;
   const listed = marks.at(-1)?.step ?? -Infinity;
@@ -102,14 +105,14 @@ function kindOf(value: NonFinitePoint['value']): NotFinite {
 }
 
 /** How many NaN, +∞ and −∞ points are listed, and how many are not. */
-export function kinds(series: Series): Record<NotFinite, number> {
+export function kinds(series: Held): Record<NotFinite, number> {
   const found = { nan: 0, up: 0, down: 0, some: Math.max(0, series.non_finite_count - series.non_finite.length) };
   for (const { value } of series.non_finite) found[kindOf(value)] += 1;
   return found;
 }
 
 /** Where the line ends now; null where its newest point is not finite: a value from before is no place for a pen. */
-export function penPoint(series: Series): { step: number; value: number } | null {
+export function penPoint(series: Held): { step: number; value: number } | null {
   const at = series.step.length - 1;
   const step = series.step[at];
   const value = series.smoothed[at] ?? null;
@@ -129,7 +132,7 @@ export interface Row {
 }
 
 /** At most `limit` rows: neighbours are joined by their extremes and weighted mean, so no spike is lost. */
-export function tableRows(series: Series, limit: number): Row[] {
+export function tableRows(series: Held, limit: number): Row[] {
   const each = Math.max(1, Math.ceil(series.step.length / limit));
   const rows: Row[] = [];
   for (let from = 0; from < series.step.length; from += each) {
@@ -139,7 +142,7 @@ export function tableRows(series: Series, limit: number): Row[] {
 }
 
 /** The buckets `from` until `until` as one row. */
-export function joined(series: Series, from: number, until: number): Row {
+export function joined(series: Held, from: number, until: number): Row {
   const first = series.first[from] ?? 0;
   const last = series.step[until - 1] ?? first;
   let low: number | null = null;

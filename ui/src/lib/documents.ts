@@ -7,7 +7,9 @@ export type Runs = Schemas['Runs'];
 export type RunRow = Schemas['RunRow'];
 export type RunDetail = Schemas['RunDetail'];
 export type LiveStatus = Schemas['LiveStatus'];
+export type SeriesSet = Schemas['SeriesSet'];
 export type Series = Schemas['Series'];
+export type Ranks = Schemas['Ranks'];
 export type NonFinitePoint = Schemas['NonFinitePoint'];
 export type AttemptRow = Schemas['AttemptRow'];
 export type CheckpointRow = Schemas['CheckpointRow'];
@@ -19,3 +21,6 @@ export type Verdict = Schemas['Verdict'];
 export type RunState = RunRow['state'];
 /** A number of ours: JSON spells the non-finite ones. */
 export type Num = NonNullable<RunRow['loss']>;
+
+/** What the event stream says. */
+export type Changes = Schemas['EventChange'];

@@ -1,55 +1,95 @@
-/** Keeps the documents of the open run fresh, with one loop: when the server is away, nothing else asks it. */
+/**
+ * Keeps the documents of the open runs fresh. The event stream says when something changed; without it they are asked
+ * for in periods. One loop: when the server is away, nothing else asks it.
+ */
 import { ask, Away, Building, Refused } from './ask';
 import { clock } from './clock.svelte';
-import type { LiveStatus, RunDetail, Runs, RunState } from './documents';
+import type { Changes, LiveStatus, RunDetail, Runs, RunState } from './documents';
+import { rounds } from './rounds';
+import { Stream } from './stream';
 import { view } from './view.svelte';
 
-/** Milliseconds between two looks, by what the run does. */
+/** Milliseconds between two looks without a stream, by what the run does. */
 const PERIOD: Record<RunState, number> = { training: 1000, paused: 2000, idle: 2000, completed: 5000, crashed: 5000 };
 const WAITING_PERIOD = 2000;
-const DETAIL_PERIOD = 3000;
+/** With a stream a look is only made sure of: it notices a server that hangs. */
+const SURE_PERIOD = 5000;
+/** Two looks because of changes are at least so far apart. */
+const SPACING = 400;
 const RUNS_PERIOD = 5000;
+const RUNS_SPACING = 1000;
+const DETAIL_PERIOD = 3000;
+/** A run with very many series has a large document. */
+const LARGE_DETAIL_PERIOD = 15_000;
+const LARGE_DETAIL = 1000;
 const FIRST_RETRY = 1000;
 const LONGEST_RETRY = 30_000;
 const MISSED_PERIODS = 3;
+/** Changes that only move the figures, not what a run consists of. */
+const FIGURES = new Set(['points', 'heartbeat']);
 
 class Feed {
   runs = $state.raw<Runs | null>(null);
   live = $state.raw<LiveStatus | null>(null);
   detail = $state.raw<RunDetail | null>(null);
+  /** The other runs of the comparison; null is one that the server does not give. */
+  compared = $state.raw<ReadonlyMap<string, RunDetail | null>>(new Map());
   /** What the server says when it does not let us see this run, or knows none of that name. */
   refusal = $state.raw<Refused | null>(null);
   /** Why the server counts as away; null while it answers. */
   away = $state<string | null>(null);
   /** Whether the server still builds its index: what is missing may come. */
   building = $state(false);
+  /** Whether changes come by themselves. */
+  streaming = $state(false);
   answeredAt = $state(0);
+  detailAt = $state(0);
   retryAt = $state(0);
-  /** Moves when something may have been added to the run: charts ask again. */
-  version = $state('');
 
+  #stream = new Stream({
+    opened: () => this.#opened(),
+    changed: (changes) => this.#changed(changes),
+    failed: () => this.#streamFailed(),
+  });
   #timer: ReturnType<typeof setTimeout> | undefined;
   #running = false;
   #again = false;
   #retry = FIRST_RETRY;
+  #lookedAt = -Infinity;
   #runsAt = 0;
-  #detailAt = 0;
+  #comparedAt = 0;
+  #runsDue = false;
+  #detailDue = false;
   #askedFor: string | null = null;
-  #recoveries = 0;
 
-  /** Whether what is on the screen is older than three periods although nothing has failed yet. */
-  stale = $derived(this.answeredAt > 0 && clock.now - this.answeredAt > MISSED_PERIODS * this.#period() + 1000);
+  /** Milliseconds after which figures are stale: three periods, and a little for the way. */
+  patience = $derived(MISSED_PERIODS * Math.max(this.#period(), this.#detailPeriod()) + 1000);
+  /** Whether what is on the screen is stale although nothing has failed yet. */
+  stale = $derived(this.answeredAt > 0 && clock.now - this.answeredAt > this.patience);
+
+  constructor() {
+    rounds.outlook = this;
+  }
 
   /** Start looking; the result stops it. */
   start(): () => void {
     const seen = () => {
-      if (!document.hidden) this.lookNow();
+      if (document.hidden) {
+        this.#stream.close(); // a browser has few connections for one server, and other tabs want theirs
+        this.streaming = false;
+        clearTimeout(this.#timer);
+        return;
+      }
+      this.#stream.open();
+      this.lookNow();
     };
     document.addEventListener('visibilitychange', seen);
     addEventListener('online', seen);
+    if (!document.hidden) this.#stream.open();
     this.lookNow();
     return () => {
       clearTimeout(this.#timer);
+      this.#stream.close();
       document.removeEventListener('visibilitychange', seen);
       removeEventListener('online', seen);
     };
@@ -57,6 +97,9 @@ class Feed {
 
   lookNow(): void {
     clearTimeout(this.#timer);
+    this.#runsDue = true;
+    this.#detailDue = true;
+    rounds.moved(null);
     if (this.#running) this.#again = true;
     else void this.#look();
   }
@@ -74,9 +117,54 @@ class Feed {
     return this.building && error instanceof Refused && error.status === 404;
   }
 
+  #opened(): void {
+    this.streaming = true;
+    this.lookNow();
+  }
+
+  #streamFailed(): void {
+    if (!this.streaming) return;
+    this.streaming = false;
+    this.#lookWithin(0);
+  }
+
+  #changed(changes: Changes): void {
+    if (changes.rebuilt || changes.dropped > 0) {
+      this.lookNow();
+      return;
+    }
+    let ours = false;
+    for (const { run, what } of changes.runs) {
+      const more = what.some((kind) => !FIGURES.has(kind));
+      if (view.runs.includes(run)) {
+        ours = true;
+        if (more) this.#detailDue = true;
+        if (more || what.includes('points')) rounds.moved(run);
+      }
+      if (more || !view.runs.includes(run)) this.#runsDue = true;
+    }
+    if (changes.gone.length) this.#runsDue = true;
+    if (ours || this.live === null) this.#lookWithin(SPACING);
+    else if (this.#runsDue) this.#lookWithin(RUNS_SPACING);
+  }
+
+  /** Look at once, or as soon as the last look is `spacing` milliseconds ago. */
+  #lookWithin(spacing: number): void {
+    if (this.away !== null && spacing > 0) return; // the wait for a lost server is not shortened by an old event
+    if (this.#running) {
+      this.#again = true;
+      return;
+    }
+    clearTimeout(this.#timer);
+    const wait = this.#lookedAt + spacing - performance.now();
+    if (wait <= 0) void this.#look();
+    else this.#timer = setTimeout(() => void this.#look(), wait);
+  }
+
   async #look(): Promise<void> {
     this.#running = true;
     this.#again = false;
+    this.#lookedAt = performance.now();
     try {
       await this.#refresh();
       this.#answered();
@@ -86,30 +174,27 @@ class Feed {
       else this.#failed(error);
     }
     this.#running = false;
-    if (this.#again) void this.#look();
+    if (this.#again && this.away === null) this.#lookWithin(SPACING);
     else this.#schedule();
   }
 
   async #refresh(): Promise<void> {
     const now = Date.now();
-    if (view.run === null || this.runs === null || this.building || this.away !== null || now - this.#runsAt >= RUNS_PERIOD) {
-      this.runs = await ask<Runs>('api/runs');
-      this.#runsAt = now;
-      this.#heard(this.runs.timestamp);
-      const building = this.runs.index === 'rebuilding';
-      if (this.building && !building) this.#recoveries += 1;
-      this.building = building;
-      const newest = this.runs.runs[0];
-      if (view.run === null && newest) view.openRun(newest.run, 'same');
-    }
+    const recovered = this.away !== null;
+    const blind = view.run === null || this.runs === null || this.building || recovered;
+    const wasBuilding = this.building;
+    if (blind || now - this.#runsAt >= (this.#runsDue ? RUNS_SPACING : RUNS_PERIOD)) await this.#refreshRuns(now);
     const run = view.run;
     if (run === null) {
       this.#forget(null);
       return;
     }
     if (run !== this.#askedFor) this.#forget(run);
-    const live = await ask<LiveStatus>(`api/status/live?run=${encodeURIComponent(run)}`);
-    const moved = live.checkpoint_id !== this.live?.checkpoint_id || live.attempt !== this.live?.attempt;
+    const early = this.detail === null || this.#detailDue || recovered || now - this.detailAt >= this.#detailPeriod();
+    const [live, detail] = await Promise.all([
+      ask<LiveStatus>(`api/status/live?run=${encodeURIComponent(run)}`),
+      early ? ask<RunDetail>(`api/runs/${encodeURIComponent(run)}`) : null,
+    ]);
     if (view.run !== run) {
       this.#again = true; // another run was opened meanwhile
       return;
@@ -117,17 +202,41 @@ class Feed {
     this.live = live;
     this.refusal = null;
     this.#heard(live.timestamp);
-    if (moved || this.detail === null || this.away !== null || now - this.#detailAt >= DETAIL_PERIOD) {
-      const detail = await ask<RunDetail>(`api/runs/${encodeURIComponent(run)}`);
-      if (view.run !== run) {
-        this.#again = true;
-        return;
-      }
+    if (detail) {
       this.detail = detail;
-      this.#detailAt = now;
+      this.detailAt = Date.now();
+      this.#detailDue = false;
     }
-    if (this.away !== null) this.#recoveries += 1;
-    this.version = `${run} ${live.attempt} ${live.current_step} ${this.detail?.journal.good_lines} ${this.#recoveries}`;
+    await this.#refreshCompared(early || recovered);
+    if (recovered || (wasBuilding && !this.building)) rounds.moved(null);
+  }
+
+  async #refreshRuns(now: number): Promise<void> {
+    this.#runsDue = false;
+    this.runs = await ask<Runs>('api/runs');
+    this.#runsAt = now;
+    this.#heard(this.runs.timestamp);
+    this.building = this.runs.index === 'rebuilding';
+    const newest = this.runs.runs[0];
+    if (view.run === null && newest) view.openRun(newest.run, 'same');
+  }
+
+  async #refreshCompared(due: boolean): Promise<void> {
+    const wanted = view.others;
+    const missing = wanted.filter((run) => !this.compared.has(run));
+    if (missing.length === 0 && wanted.length === this.compared.size && !(due && Date.now() - this.#comparedAt >= RUNS_PERIOD)) return;
+    this.#comparedAt = Date.now();
+    const found = await Promise.all(
+      wanted.map(async (run): Promise<[string, RunDetail | null]> => {
+        try {
+          return [run, await ask<RunDetail>(`api/runs/${encodeURIComponent(run)}`)];
+        } catch (error) {
+          if (error instanceof Refused) return [run, null];
+          throw error;
+        }
+      }),
+    );
+    this.compared = new Map(found);
   }
 
   #answered(): void {
@@ -172,7 +281,10 @@ class Feed {
     clearTimeout(this.#timer);
     if (document.hidden) return; // visibilitychange looks again at once
     if (this.away === null) {
-      this.#timer = setTimeout(() => void this.#look(), this.#period());
+      this.#timer = setTimeout(() => {
+        rounds.moved(null); // nothing new costs next to nothing, and a change that nobody told would be lost
+        void this.#look();
+      }, this.#runsDue ? RUNS_SPACING : this.#period());
       return;
     }
     this.retryAt = Date.now() + this.#retry;
@@ -180,8 +292,13 @@ class Feed {
     this.#retry = Math.min(this.#retry * 2, LONGEST_RETRY);
   }
 
+  #detailPeriod(): number {
+    return (this.detail?.series.length ?? 0) > LARGE_DETAIL ? LARGE_DETAIL_PERIOD : DETAIL_PERIOD;
+  }
+
   #period(): number {
-    return this.live && !this.building ? PERIOD[this.live.status] : WAITING_PERIOD;
+    if (!this.live || this.building) return WAITING_PERIOD;
+    return this.streaming ? SURE_PERIOD : PERIOD[this.live.status];
   }
 }
 
