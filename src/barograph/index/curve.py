@@ -32,14 +32,7 @@ class Part(Struct, frozen=True, kw_only=True):
     segments: Annotated[list[Segment], Meta(description="What is in the pyramid.")]
     steps: Annotated[NDArray[np.int64], Meta(description="[points], steps of what is in no chunk yet; they ascend.")]
     values: Annotated[NDArray[np.float64], Meta(description="[points], their values.")]
-
-
-class Window(Struct, frozen=True, kw_only=True):
-    """Steps of a part that are shown: `first` and `last` are in it, the steps of `without` are not."""
-
-    first: Annotated[Step, Meta(description="First step.")]
-    last: Annotated[Step, Meta(description="Last step.")]
-    without: Annotated[tuple[Step, ...], Meta(description="Steps that a newer attempt has as well; they ascend.")] = ()
+    places: Annotated[dict[tuple[int, Step, bool], int], Meta(description="Places in segments that were looked up.")]
 
 
 class Shown(Struct, frozen=True, kw_only=True):
@@ -61,7 +54,15 @@ def parts_of(connection: sqlite3.Connection, sources: Sequence[tuple[int, Attemp
             order = np.argsort(rest.steps, kind="stable")
             steps, values = rest.steps[order], rest.values[order]
             found.append(
-                Part(source=source, series=series, attempt=attempt, segments=segments, steps=steps, values=values)
+                Part(
+                    source=source,
+                    series=series,
+                    attempt=attempt,
+                    segments=segments,
+                    steps=steps,
+                    values=values,
+                    places={},
+                )
             )
     return found
 
@@ -173,8 +174,8 @@ def _spans(connection: sqlite3.Connection, part: Part, first: Step, last: Step) 
         return []
     found = []
     for segment in part.segments:
-        begin = pyramid.place(connection, segment, first)
-        end = pyramid.place(connection, segment, last, after=True)
+        begin = _place(connection, part, segment, first, after=False)
+        end = _place(connection, part, segment, last, after=True)
         if begin < end:
             found.append(_Piece(part=part, segment=segment, begin=begin, end=end))
     begin = int(np.searchsorted(part.steps, first, side="left"))
@@ -182,6 +183,14 @@ def _spans(connection: sqlite3.Connection, part: Part, first: Step, last: Step) 
     if begin < end:
         found.append(_Piece(part=part, segment=None, begin=begin, end=end))
     return found
+
+
+def _place(connection: sqlite3.Connection, part: Part, segment: Segment, step: Step, *, after: bool) -> int:
+    """`pyramid.place`, which one chart asks for the same few steps again and again."""
+    key = (segment.number, step, after)
+    if key not in part.places:
+        part.places[key] = pyramid.place(connection, segment, step, after=after)
+    return part.places[key]
 
 
 def _steps_until(connection: sqlite3.Connection, part: Part, until: Step) -> NDArray[np.int64]:

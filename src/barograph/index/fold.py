@@ -94,15 +94,16 @@ class SourceFold:
         self.points, self.events, self.headers, self._rows = NewPoints(), [], {}, _Rows()
         bad = [(line.offset, line.detail) for line in batch.bad]
         good = unchecked = unknown = 0
+        take_step = self._take_step
         for entry in batch.entries:
             unchecked += not entry.checked
             record = entry.record
-            if isinstance(record, Unknown):
-                unknown += 1
-                continue
             try:
-                if isinstance(record, Step):
-                    self._take_step(record)
+                if isinstance(record, Step):  # first: nearly all lines are
+                    take_step(record)
+                elif isinstance(record, Unknown):
+                    unknown += 1
+                    continue
                 else:
                     self._take(record, entry.offset)
                 good += 1

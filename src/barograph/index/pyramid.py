@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from barograph.analysis.rollup import Rollup, joined, rollup, thinned
 from barograph.index.columns import (
+    Column,
     decode_columns,
     decode_points,
     decode_rollup,
@@ -43,6 +44,11 @@ BLOCK_ROWS = 256
 _CHUNK = (
     "SELECT number, lo, data, sum FROM block WHERE source = ? AND series = ? AND segment = ? AND level = 0"
     " AND lo {} ? ORDER BY lo DESC, number DESC LIMIT 1"
+)
+_ODD_BLOCKS = (
+    "SELECT first, data, sum FROM odd WHERE source = ? AND series = ? AND segment = ? AND first >= coalesce("
+    "(SELECT max(first) FROM odd WHERE source = ? AND series = ? AND segment = ? AND first <= ?), 0) AND first < ?"
+    " ORDER BY first"
 )
 _CHUNK_BEFORE, _CHUNK_UP_TO = _CHUNK.format("<"), _CHUNK.format("<=")
 
@@ -168,17 +174,13 @@ def rows(
 def odd_points(
     connection: sqlite3.Connection, segment: Segment, begin: int, end: int, *, limit: int
 ) -> list[OddPoints]:
-    """The non-finite points among [begin, end), chunk by chunk: at least the first `limit` of them."""
-    query = (
-        "SELECT number, data, sum FROM odd WHERE source = ? AND series = ? AND segment = ?"
-        " AND number BETWEEN ? AND ? ORDER BY number"
-    )
+    """The non-finite points among [begin, end), block by block: at least the first `limit` of them."""
     found: list[OddPoints] = []
     seen = 0
     if begin >= end:
         return found
-    for number, data, said in connection.execute(query, (*_key(segment), begin // CHUNK, (end - 1) // CHUNK)):
-        check_row(*_key(segment), number, data, said=said)
+    for first, data, said in connection.execute(_ODD_BLOCKS, (*_key(segment), *_key(segment), begin, end)):
+        check_row(*_key(segment), first, data, said=said)
         at, steps, values, after = decode_columns(data)
         inside = (at >= begin) & (at < end)
         found.append(
@@ -203,7 +205,7 @@ def _append(
     connection: sqlite3.Connection, segment: Segment, steps: NDArray[np.int64], values: NDArray[np.float64]
 ) -> None:
     """Adds chunks, whose steps ascend from the segment's last one on, and the rows above them."""
-    chunks, odds = [], []
+    chunks, odds = [], [_open_odd_block(connection, segment)]
     newest = segment.newest
     for begin in range(0, len(steps), CHUNK):
         number = (segment.points + begin) // CHUNK
@@ -213,14 +215,12 @@ def _append(
         if not finite.all():
             odd = odd_among(part, own, newest=newest)
             at = segment.points + begin + np.flatnonzero(~finite)
-            odds.append((number, encode_columns([at, odd.steps, odd.values, odd.after])))
+            odds.append([at, odd.steps, odd.values, odd.after])
         if finite.any():
             newest = float(own[np.flatnonzero(finite)[-1]])
     _store_blocks(connection, chunks)
-    connection.executemany(
-        "INSERT INTO odd VALUES (?, ?, ?, ?, ?, ?)",
-        [(*_key(segment), number, data, row_sum(*_key(segment), number, data)) for number, data in odds],
-    )
+    if len(odds) > 1:
+        _store_odd(connection, segment, odds)
     level, have, new = 1, segment.points // FAN, thinned(rollup(steps, values), FAN)
     while len(new):
         new = _add_rows(connection, segment, new, level=level, have=have)
@@ -228,6 +228,33 @@ def _append(
     grown = replace(segment, last=int(steps[-1]), points=segment.points + len(steps), newest=newest)
     cells = (*_key(grown), grown.first, grown.last, grown.points, np.array([newest], dtype="<f8").tobytes())
     connection.execute("INSERT OR REPLACE INTO segment VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*cells, row_sum(*cells)))
+
+
+def _open_odd_block(connection: sqlite3.Connection, segment: Segment) -> list[Column]:
+    """The columns of the last block of non-finite points if it has room, else empty ones."""
+    query = (
+        "SELECT first, data, sum FROM odd WHERE source = ? AND series = ? AND segment = ? ORDER BY first DESC LIMIT 1"
+    )
+    row = connection.execute(query, _key(segment)).fetchone()
+    if row is not None:
+        first, data, said = row
+        check_row(*_key(segment), first, data, said=said)
+        at, steps, values, after = decode_columns(data)
+        if len(at) < BLOCK_ROWS:
+            return [at, steps, values.view(np.float64), after.view(np.float64)]
+    none, nothing = np.empty(0, dtype=np.int64), np.empty(0)
+    return [none, none, nothing, nothing]
+
+
+def _store_odd(connection: sqlite3.Connection, segment: Segment, parts: list[list[Column]]) -> None:
+    """Writes non-finite points, those of the open block among them, into blocks."""
+    columns: list[Column] = [np.concatenate(list(column)) for column in zip(*parts, strict=True)]
+    rows = []
+    for begin in range(0, len(columns[0]), BLOCK_ROWS):
+        own = [column[begin : begin + BLOCK_ROWS] for column in columns]
+        first, data = int(own[0][0]), encode_columns(own)
+        rows.append((*_key(segment), first, data, row_sum(*_key(segment), first, data)))
+    connection.executemany("INSERT OR REPLACE INTO odd VALUES (?, ?, ?, ?, ?, ?)", rows)
 
 
 def _add_rows(connection: sqlite3.Connection, segment: Segment, new: Rollup, *, level: int, have: int) -> Rollup:

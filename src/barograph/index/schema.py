@@ -13,7 +13,7 @@ truth, so an index that fails any check is thrown away and built again.
     loose    points of one series of one source that do not fill a chunk yet
     segment  a stretch of ascending steps of one series of one source: what its pyramid holds
     block    4,096 points, or 256 rows of a level above them
-    odd      the points of a chunk that are NaN or infinite
+    odd      up to 256 points of a segment that are NaN or infinite; `first` is the place of the first of them
     event    every other line worth keeping, as canonical JSON
     notice   what a reader of a run should know, or of the root itself (run 0, which no run has)
 """
@@ -30,7 +30,7 @@ from barograph.records import FORMAT, KINDS
 APPLICATION = 0x6261726F
 """SQLite's `application_id`: the letters `baro`."""
 
-FOLD = 4
+FOLD = 5
 """To be raised whenever the tables, `SourceState`, or what is made of a line changes."""
 
 
@@ -58,7 +58,7 @@ _COLUMNS = {
     " last INTEGER NOT NULL, points INTEGER NOT NULL, newest BLOB NOT NULL",
     "block": "source INTEGER NOT NULL, series INTEGER NOT NULL, segment INTEGER NOT NULL, level INTEGER NOT NULL,"
     " number INTEGER NOT NULL, lo INTEGER NOT NULL, data BLOB NOT NULL",
-    "odd": "source INTEGER NOT NULL, series INTEGER NOT NULL, segment INTEGER NOT NULL, number INTEGER NOT NULL,"
+    "odd": "source INTEGER NOT NULL, series INTEGER NOT NULL, segment INTEGER NOT NULL, first INTEGER NOT NULL,"
     " data BLOB NOT NULL",
     "event": "source INTEGER NOT NULL, kind TEXT NOT NULL, offset INTEGER NOT NULL, line BLOB NOT NULL",
     "notice": "run INTEGER NOT NULL, text TEXT NOT NULL",
@@ -72,7 +72,7 @@ _UNIQUE = {
     "loose": "source, series, number",
     "segment": "source, series, number",
     "block": "source, series, segment, level, number",
-    "odd": "source, series, segment, number",
+    "odd": "source, series, segment, first",
     "event": "source, kind, offset",
     "notice": "run, text",
 }

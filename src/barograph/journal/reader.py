@@ -99,7 +99,7 @@ class TailReader:
         assert self._content is not None, f"{self.path} was closed"
         return self._content.size
 
-    def read(self, limit: int = 4 << 20) -> Batch:
+    def read(self, limit: int = 1 << 20) -> Batch:
         """Everything that is whole within the next `limit` bytes (at least one line's limit is taken)."""
         assert self._content is not None, f"{self.path} was closed"
         limit = max(limit, self._line_limit + 1)

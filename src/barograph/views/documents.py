@@ -282,8 +282,8 @@ class Series(Struct, frozen=True, kw_only=True):
 
     The lists have one entry per non-empty bucket. `minimum`, `maximum`, `mean` and `last` are over the finite points
     of a bucket; they and `smoothed` are null where it has none. No bucket hides a spike, and `non_finite_in_bucket`
-    counts every non-finite point. What stands for more than one point is rounded to seven significant digits; a single
-    point is exact.
+    counts every non-finite point. What stands for more than one point is rounded to five significant digits, more where
+    the values of the window lie closer together than that; a single point is exact.
     """
 
     name: Annotated[str, Meta(description="Series name.")]

@@ -44,7 +44,7 @@ def run_detail(index: Index, run: str, *, policy: Policy | None = None, now: flo
             alerts=alert_rows(snapshot, run, sources, limit=ALERTS),
             verdicts=_verdicts(snapshot, run),
             exact_match=_exact_match(snapshot, run),
-            config=_config(banner.config if banner else None, [update.config for update in updates]),
+            config=_config(_settings(snapshot, run, sources), [update.config for update in updates]),
             versions=banner.versions if banner else {},
             git_commit=next((update.git_commit for update in reversed(updates) if update.git_commit), begun_at),
             device=banner.device if banner else None,
@@ -109,6 +109,13 @@ def _exact_match(snapshot: Snapshot, run: str) -> list[ExactMatch]:
     oldest_first = query.events(snapshot, run, ExactMatch)[::-1]
     newest = {(one.task, one.level, one.regime): one for one in oldest_first}
     return [newest[key] for key in sorted(newest)]
+
+
+def _settings(snapshot: Snapshot, run: str, sources: Sequence[Source]) -> str | None:
+    """What the newest attempt that said its settings began with: a resume need not repeat them."""
+    training = [source for source in sources if source.state.writer == TRAIN]
+    said = (banner.config for banner in query.events(snapshot, run, Banner, among=training))
+    return next((config for config in said if config is not None), None)
 
 
 def _config(begun_with: str | None, added: Sequence[str]) -> str | None:

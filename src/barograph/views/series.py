@@ -1,9 +1,13 @@
 """The document of `GET /api/series`: series of a run, as charts need them.
 
 A cursor is what a client holds already: the shape of its window (what was asked for, and which part of which file is
-shown), the width of its buckets, the first step of its newest bucket, and how many points it has before that. If all of
-it still holds, only that bucket and what follows is sent. A log only grows, so an equal number of points before a step
-means that they are the same points.
+shown), the width of its buckets, the first step of its newest bucket, how many points it has before that, and how
+finely its values are rounded. If all of it still holds, only that bucket and what follows is sent. A log only grows, so
+an equal number of points before a step means that they are the same points.
+
+What stands for several points is rounded: to five significant digits, and more where the values of the window lie so
+close together that five would not tell them apart. A chart of a thousand buckets is then half as long on the way, and
+no pixel of it differs.
 """
 
 import math
@@ -32,7 +36,8 @@ from barograph.views.times import document_time, step_window
 NON_FINITE = 1_000
 """Most non-finite points that are listed; the count is always that of all."""
 
-DIGITS = 7
+DIGITS = 5
+"""Significant digits of a value, and of the spread of all values in the window, that are kept at least."""
 
 
 class Asked(Struct, frozen=True, kw_only=True):
@@ -148,31 +153,32 @@ class _Curve:
         held = self._held()
         begin = self._first if held is None else held
         rows = self._rows(begin, self._last, at_least=self._asked.buckets, weights=self._weights)
-        earlier = self._rows(self._first, begin - 1, at_least=1)
+        whole = rows if held is None else self._rows(self._first, self._last, at_least=1)
+        finest = _decimals(whole)
         buckets = combined(rows, bucket_starts(rows, width=self._width))
         exact = buckets.count == 1
         single = bool(exact.all())
         odd = query.odd_points(self._snapshot, self.shown, first=begin, last=self._last, limit=NON_FINITE)
-        points = int(rows.count.sum()) + int(earlier.count.sum())
+        points = int(whole.count.sum())
         written = query.count_points(self._snapshot, self.shown, first=self._window[0], last=self._window[1])
         newest = int(buckets.lo[-1]) // self._width * self._width if len(buckets) else begin
         return Series(
             name=self._name,
-            cursor=self._new_cursor(max(newest, self._first)),
+            cursor=self._new_cursor(max(newest, self._first), finest=finest),
             partial=held is not None,
             from_step=0 if held is None else held,
             width=self._width,
             first=buckets.lo.tolist(),
             step=buckets.hi.tolist(),
-            minimum=None if single else _numbers(buckets.minimum, exact=exact),
-            maximum=None if single else _numbers(buckets.maximum, exact=exact),
-            mean=None if single else _numbers(buckets.mean, exact=exact),
-            last=_numbers(buckets.last, exact=exact),
-            smoothed=self._smoothed(buckets),
+            minimum=None if single else _numbers(buckets.minimum, exact=exact, finest=finest),
+            maximum=None if single else _numbers(buckets.maximum, exact=exact, finest=finest),
+            mean=None if single else _numbers(buckets.mean, exact=exact, finest=finest),
+            last=_numbers(buckets.last, exact=exact, finest=finest),
+            smoothed=self._smoothed(buckets, finest=finest),
             count=buckets.count.tolist(),
             non_finite_in_bucket=(buckets.count - buckets.finite).tolist(),
             non_finite=self._non_finite(odd, rows),
-            non_finite_count=points - int(rows.finite.sum()) - int(earlier.finite.sum()),
+            non_finite_count=points - int(whole.finite.sum()),
             points=points,
             hidden_points=written - points,
             time=self._time_of(buckets) if self._asked.times else None,
@@ -185,15 +191,17 @@ class _Curve:
     def _held(self) -> Step | None:
         """The step from which on the holder of the cursor needs buckets; None: all of them."""
         try:
-            shape, width, step, before = (int(part) for part in self._cursor.split("."))
+            shape, width, step, before, finest = (int(part) for part in self._cursor.split("."))
         except ValueError:
             return None
         if (shape, width) != (self._shape(), self._width) or not self._first <= step <= self._last:
             return None
-        return step if self._points_before(step) == before else None
+        if self._points_before(step) != before:
+            return None
+        return step if _decimals(self._rows(self._first, self._last, at_least=1)) == finest else None
 
-    def _new_cursor(self, step: Step) -> str:
-        return f"{self._shape()}.{self._width}.{step}.{self._points_before(step)}"
+    def _new_cursor(self, step: Step, *, finest: int) -> str:
+        return f"{self._shape()}.{self._width}.{step}.{self._points_before(step)}.{finest}"
 
     def _points_before(self, step: Step) -> int:
         return query.count_points(self._snapshot, self.shown, first=self._first, last=step - 1)
@@ -204,7 +212,7 @@ class _Curve:
         parts = [(files[one.part.source], one.until, one.without) for one in self.shown]
         return zlib.crc32(repr((self._name, self._asked, self._first, parts)).encode("utf-8", "surrogatepass"))
 
-    def _smoothed(self, buckets: Rollup) -> list[float | None] | None:
+    def _smoothed(self, buckets: Rollup, *, finest: int) -> list[float | None] | None:
         if not self._weights:
             return None
         (weight,) = self._weights
@@ -212,7 +220,8 @@ class _Curve:
         past = self._rows(0, start - 1, at_least=1, weights=self._weights)
         found = averages(buckets, weight=weight, before=carried(past, weight=weight))
         # The average is carried over what is no number; drawn there, it would run on over a dead run.
-        return _numbers(np.where(buckets.finite > 0, found, math.nan), exact=np.zeros(len(buckets), dtype=np.bool_))
+        rounded = np.zeros(len(buckets), dtype=np.bool_)
+        return _numbers(np.where(buckets.finite > 0, found, math.nan), exact=rounded, finest=finest)
 
     def _non_finite(self, odd: OddPoints, rows: Rollup) -> list[NonFinitePoint]:
         after = odd.after
@@ -251,9 +260,9 @@ class _Curve:
         )
 
 
-def _numbers(values: NDArray[np.float64], *, exact: NDArray[np.bool_]) -> list[float | None]:
-    """The values as JSON has them; what is not exact in `DIGITS` significant digits."""
-    return _exactly(values if exact.all() else np.where(exact, values, _rounded(values)))
+def _numbers(values: NDArray[np.float64], *, exact: NDArray[np.bool_], finest: int) -> list[float | None]:
+    """The values as JSON has them; what is not exact is rounded."""
+    return _exactly(values if exact.all() else np.where(exact, values, _rounded(values, finest=finest)))
 
 
 def _exactly(values: NDArray[np.float64]) -> list[float | None]:
@@ -263,12 +272,24 @@ def _exactly(values: NDArray[np.float64]) -> list[float | None]:
     return [value if value is not None and math.isfinite(value) else None for value in found]
 
 
-def _rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Each value to `DIGITS` significant digits, as the double that is nearest to them: it prints as they read."""
+def _decimals(rows: Rollup) -> int:
+    """Decimals that the spread of all values asks for; may be negative."""
+    known = rows.finite > 0
+    if not known.any():
+        return 0
+    # Halved before they are subtracted: the spread of finite values need not be finite.
+    half = float(rows.maximum[known].max()) / 2 - float(rows.minimum[known].min()) / 2
+    return DIGITS - 1 - math.floor(math.log10(half) + math.log10(2)) if half > 0 else 0
+
+
+def _rounded(values: NDArray[np.float64], *, finest: int) -> NDArray[np.float64]:
+    """Each value to `DIGITS` significant digits or `finest` decimals, whichever is more: as the double that is nearest
+    to that decimal number, so it prints as it reads."""
     size = np.floor(np.log10(np.abs(np.where(np.isfinite(values) & (values != 0.0), values, 1.0)))).astype(np.int64)
-    places = DIGITS - 1 - size
-    # Powers of ten up to 22 are exact doubles, so one multiplication or division by them rounds correctly.
-    known = np.isfinite(values) & (np.abs(places) <= 22)
+    places = np.maximum(DIGITS - 1 - size, finest)
+    # Powers of ten up to 22 are exact doubles, so one multiplication or division by them rounds correctly; beyond 15
+    # digits there is nothing to round.
+    known = np.isfinite(values) & (np.abs(places) <= 22) & (places + size < 15)
     scale = np.power(10.0, np.where(known, np.abs(places), 0))
     safe = np.where(known, values, 0.0)
     scaled = np.where(places >= 0, np.round(safe * scale) / scale, np.round(safe / scale) * scale)
