@@ -43,9 +43,11 @@ def write(connection: sqlite3.Connection, written: Written, *, batch: int) -> No
     for number, begin in enumerate(range(0, len(written.steps), batch)):
         new = NewPoints()
         part = slice(begin, begin + batch)
-        for step, value in zip(written.steps[part].tolist(), written.values[part].tolist(), strict=True):
-            new.update((1, 2), step=step, values=[value, -value])
-        add_points(connection, new, source=written.source, number=number)
+        for place, (step, value) in enumerate(
+            zip(written.steps[part].tolist(), written.values[part].tolist(), strict=True)
+        ):
+            new.update((1, 2), place=place, step=step, values=[value, -value])
+        add_points(connection, new.mixed(), source=written.source, number=number)
 
 
 def shown(connection: sqlite3.Connection, files: Sequence[Written], hidden_from: dict[int, int]) -> list[Shown]:
@@ -182,9 +184,9 @@ def test_points_of_any_step_are_counted_and_found(scans: list[list[tuple[int, fl
     connection = open_empty()
     for number, scan in enumerate(scans):
         new = NewPoints()
-        for step, value in scan:
-            new.update((1,), step=step, values=[value])
-        add_points(connection, new, source=1, number=number)
+        for place, (step, value) in enumerate(scan):
+            new.update((1,), place=place, step=step, values=[value])
+        add_points(connection, new.mixed(), source=1, number=number)
     whole = [point for scan in scans for point in scan]
     found = shown_parts(connection, parts_of(connection, [(1, 1)], series=1), hidden_from={})
     rows = curve(connection, found, first=0, last=LAST, at_least=LAST, weights=())

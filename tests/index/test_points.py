@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from barograph.index import IndexDamaged
 from barograph.index.database import open_empty
@@ -37,11 +38,11 @@ def empty() -> Iterator[sqlite3.Connection]:
     connection.close()
 
 
-def new_points(scan: list[tuple[int, int, float]]) -> NewPoints:
+def new_points(scan: list[tuple[int, int, float]]) -> NDArray[np.void]:
     points = NewPoints()
-    for series, step, value in scan:
-        points.update((series,), step=step, values=[value])
-    return points
+    for place, (series, step, value) in enumerate(scan):
+        points.update((series,), place=place, step=step, values=[value])
+    return points.mixed()
 
 
 @settings(deadline=None)
@@ -87,8 +88,8 @@ def test_rows_with_and_without_a_metric_keep_their_order(empty: sqlite3.Connecti
     points = NewPoints()
     for place in range(300):
         series = (1, 2) if place % 3 == 0 else (1,)
-        points.update(series, step=7, values=[float(place), -float(place)][: len(series)])
-    add_points(empty, points, source=1, number=1)
+        points.update(series, place=place, step=7, values=[float(place), -float(place)][: len(series)])
+    add_points(empty, points.mixed(), source=1, number=1)
     assert series_points(empty, series=1, source=1).values.tolist() == [float(place) for place in range(300)]
     assert series_points(empty, series=2, source=1).values.tolist() == [-float(place) for place in range(0, 300, 3)]
 
@@ -96,8 +97,8 @@ def test_rows_with_and_without_a_metric_keep_their_order(empty: sqlite3.Connecti
 def test_a_big_batch_goes_into_chunks_at_once(empty: sqlite3.Connection) -> None:
     points = NewPoints()
     for step in range(40_000):
-        points.update((1, 2), step=step, values=[0.5, 1.5])
-    add_points(empty, points, source=1, number=1)
+        points.update((1, 2), place=step, step=step, values=[0.5, 1.5])
+    add_points(empty, points.mixed(), source=1, number=1)
     assert empty.execute("SELECT count(*) FROM pending").fetchone() == (0,)
     assert len(series_points(empty, series=2, source=1).steps) == 40_000
 

@@ -165,6 +165,8 @@ def _prepare(connection: sqlite3.Connection) -> None:
     # A commit survives the process at once; after a power cut the last ones may be missing and are read again.
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA cache_size = -16384")
+    # Pages of 8 kB until the log is written back: a chunk's open blocks change several times in between.
+    connection.execute("PRAGMA wal_autocheckpoint = 4096")
 
 
 def _quoted(path: Path) -> str:

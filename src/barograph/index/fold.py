@@ -1,6 +1,5 @@
 """What the lines of one journal file mean for the index: points, events, column headers, and the file's new state."""
 
-import math
 import re
 from collections.abc import Callable
 
@@ -10,7 +9,7 @@ from msgspec.structs import replace
 
 from barograph.analysis.finite_losses import finite_losses, joined_losses
 from barograph.errors import LineError
-from barograph.index.points import TIMES, NewPoints
+from barograph.index.points import TIMES, Lines, NewPoints, Points, merged, of_series
 from barograph.index.source import Mark, NewestLoss, SourceState
 from barograph.journal.reader import Batch
 from barograph.journal.wide_rows import metrics_of
@@ -53,17 +52,6 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """The record as a journal line of ours, checksum included."""
 
 
-class _Rows:
-    """The step lines of one batch, as far as the state of their file depends on them."""
-
-    def __init__(self) -> None:
-        self.first: Step | None = None
-        self.newest: Step | None = None
-        self.steps: list[int] = []
-        self.loss_steps: list[int] = []
-        self.losses: list[float] = []
-
-
 class SourceFold:
     """A fold over the batches of one file. What `update` finds is collected in `points`, `events` and `headers`."""
 
@@ -77,7 +65,7 @@ class SourceFold:
     ) -> None:
         """`series_id` gives the id of a series name and makes one if need be; `path` is for descriptions."""
         self.state = state
-        self.points = NewPoints()
+        self.points = NewPoints().mixed()
         self.events: list[Event] = []
         self.headers: dict[str, list[str]] = {}
         self._path = path
@@ -85,13 +73,13 @@ class SourceFold:
         self._series_id = series_id
         self._prefix = series_prefix(state.writer)
         self._by_name: dict[str, int] = {}
-        self._ids: dict[tuple[tuple[str, ...], bool], tuple[int, ...]] = {}
-        self._rows = _Rows()
+        self._begin_batch()
         self._last_time = state.last_time
 
     def update(self, batch: Batch) -> None:
         """Takes one batch in; what an earlier one left in `points`, `events` and `headers` is forgotten."""
-        self.points, self.events, self.headers, self._rows = NewPoints(), [], {}, _Rows()
+        self.events, self.headers = [], {}
+        self._begin_batch()
         bad = [(line.offset, line.detail) for line in batch.bad]
         good = unchecked = unknown = 0
         take_step = self._take_step
@@ -100,7 +88,7 @@ class SourceFold:
             record = entry.record
             try:
                 if isinstance(record, Step):  # first: nearly all lines are
-                    take_step(record)
+                    take_step(record, entry.offset)
                 elif isinstance(record, Unknown):
                     unknown += 1
                     continue
@@ -109,7 +97,11 @@ class SourceFold:
                 good += 1
             except LineError as error:
                 bad.append((entry.offset, error.problem))
-        state = _with_losses(_with_rows(self.state, self._rows), self._rows)
+        rows = self._rows.mixed()
+        self.points = merged([rows, self._scores.mixed()])
+        state = _with_losses(
+            _with_rows(self.state, of_series(rows, TIMES)), of_series(rows, self._by_name.get(LOSS, -1))
+        )
         room = EXAMPLES - len(state.examples)
         examples = tuple(f"{self._path}, byte {offset}: {detail}"[:500] for offset, detail in sorted(bad)[:room])
         self.state = replace(
@@ -137,35 +129,34 @@ class SourceFold:
         else:
             if isinstance(record, ExactMatch):
                 name = f"exact_match/{record.task}/{record.level}/{record.regime}"
-                self.points.update(
-                    (TIMES, self._series_id(name)), step=record.step, values=[record.time, record.exact_match]
-                )
+                series, values = (TIMES, self._series_id(name)), [record.time, record.exact_match]
+                self._scores.update(series, place=offset, step=record.step, values=values)
             kind = str(record.__struct_config__.tag)
             self.events.append(Event(offset=offset, kind=kind, line=codec.encode_line(record)))
             self._last_time = record.time
             self.state = _with_event(self.state, record)
 
-    def _take_step(self, record: Step) -> None:
-        metrics = metrics_of(record, self._known_headers)
+    def _take_step(self, record: Step, offset: int) -> None:
+        metrics = record.metrics if record.columns is None else metrics_of(record, self._known_headers)
+        loss = record.loss
         names = tuple(metrics)
-        values = [*metrics.values(), record.time]
-        rows = self._rows
-        if record.loss is not None:
-            values.append(record.loss)
-            rows.loss_steps.append(record.step)
-            rows.losses.append(record.loss)
-        if LOSS in metrics:
-            rows.loss_steps.append(record.step)
-            rows.losses.append(metrics[LOSS])
-        key = (names, record.loss is not None)
-        series = self._ids.get(key)
-        if series is None:
-            series = self._ids[key] = self._ids_of(names, with_loss=record.loss is not None)
-        self.points.update(series, step=record.step, values=values)
-        rows.steps.append(record.step)
-        rows.first = rows.first or record
-        rows.newest = record
+        known = self._without_loss if loss is None else self._with_loss
+        lines = known.get(names)
+        if lines is None:
+            lines = known[names] = self._rows.lines(self._ids_of(names, with_loss=loss is not None))
+        lines.places.append(offset)
+        lines.steps.append(record.step)
+        values = lines.values
+        values.extend(metrics.values())
+        values.append(record.time)
+        if loss is not None:
+            values.append(loss)
         self._last_time = record.time
+
+    def _begin_batch(self) -> None:
+        self._rows, self._scores = NewPoints(), NewPoints()
+        self._with_loss: dict[tuple[str, ...], Lines] = {}
+        self._without_loss: dict[tuple[str, ...], Lines] = {}
 
     def _ids_of(self, names: tuple[str, ...], *, with_loss: bool) -> tuple[int, ...]:
         """The series of a line's values, in their order."""
@@ -182,37 +173,37 @@ def series_prefix(writer: str) -> str:
     return f"rank/{int(rank[1])}/" if rank else ""
 
 
-def _with_rows(state: SourceState, rows: _Rows) -> SourceState:
-    """The state after the step lines of a batch."""
-    first, newest = rows.first, rows.newest
-    if first is None or newest is None:
+def _with_rows(state: SourceState, times: Points) -> SourceState:
+    """The state after the step lines of a batch, of which `times` has the steps and the times."""
+    if not len(times.steps):
         return state
-    steps = np.array(rows.steps)
-    least, greatest = int(steps.min()), int(steps.max())
-    firsts = [state.first_loss, min(rows.loss_steps, default=None)]
-    loss = NewestLoss(step=rows.loss_steps[-1], value=rows.losses[-1]) if rows.losses else state.newest_loss
+    least, greatest = int(times.steps.min()), int(times.steps.max())
     return replace(
         state,
         first_step=least if state.first_step is None else min(least, state.first_step),
         last_step=greatest if state.last_step is None else max(greatest, state.last_step),
-        first_loss=min((step for step in firsts if step is not None), default=None),
-        first_mark=state.first_mark or Mark(step=first.step, time=first.time),
-        newest_mark=Mark(step=newest.step, time=newest.time),
-        newest_loss=loss,
+        first_mark=state.first_mark or Mark(step=int(times.steps[0]), time=float(times.values[0])),
+        newest_mark=Mark(step=int(times.steps[-1]), time=float(times.values[-1])),
     )
 
 
-def _with_losses(state: SourceState, rows: _Rows) -> SourceState:
-    """The state after the losses of a batch: the points of the series `loss`."""
-    if not rows.losses:
+def _with_losses(state: SourceState, losses: Points) -> SourceState:
+    """The state after the losses of a batch."""
+    if not len(losses.steps):
         return state
-    found = finite_losses(rows.loss_steps, rows.losses)
-    bad = [found.first_step] if found.first_step is not None else []
-    if found.non_finite > 1:
-        bad = [step for step, loss in zip(rows.loss_steps, rows.losses, strict=True) if not math.isfinite(loss)]
+    found = finite_losses(losses.steps, losses.values)
+    bad = losses.steps[~np.isfinite(losses.values)]
+    least = int(losses.steps.min())
+    least_bad = [int(bad.min())] if len(bad) else []
     if state.least_non_finite is not None:
-        bad.append(state.least_non_finite)
-    return replace(state, losses=joined_losses([state.losses, found]), least_non_finite=min(bad, default=None))
+        least_bad.append(state.least_non_finite)
+    return replace(
+        state,
+        first_loss=least if state.first_loss is None else min(least, state.first_loss),
+        newest_loss=NewestLoss(step=int(losses.steps[-1]), value=float(losses.values[-1])),
+        losses=joined_losses([state.losses, found]),
+        least_non_finite=min(least_bad, default=None),
+    )
 
 
 def _with_event(state: SourceState, record: Record) -> SourceState:

@@ -12,6 +12,7 @@ and the infinities are stored as they are, and a point that does not exist is no
 """
 
 import sqlite3
+from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
@@ -23,7 +24,7 @@ from barograph.index.columns import decode_points, encode_points
 from barograph.index.schema import check_row, row_sum
 
 PENDING_ROWS = 32
-PENDING_POINTS = 65_536
+PENDING_POINTS = 32_768
 LOOSE_ROWS = 16
 
 TIMES = 0
@@ -39,41 +40,54 @@ class Points(Struct, frozen=True, kw_only=True):
     values: Annotated[NDArray[np.float64], Meta(description="[points]; NaN and infinities are values.")]
 
 
-class NewPoints:
-    """A fold: the points that one batch of lines brings, in the order of the file.
+class Lines:
+    """Lines of one batch that speak of the same series: one entry per line, and one value per line and series."""
 
-    Lines that speak of the same series are kept together, a list of values per set of series: a log of a million lines
-    has few such sets.
+    __slots__ = ("places", "steps", "values")
+
+    def __init__(self) -> None:
+        self.places: list[int] = []
+        self.steps: list[int] = []
+        self.values: list[float] = []
+
+
+class NewPoints:
+    """A fold: the points that one batch of lines brings.
+
+    Lines that speak of the same series are kept together: a log of a million lines has few such sets.
     """
 
     def __init__(self) -> None:
-        self._lines = 0
-        self._groups: dict[tuple[int, ...], tuple[list[int], list[int], list[float]]] = {}
+        self._groups: dict[tuple[int, ...], Lines] = {}
 
-    def update(self, series: tuple[int, ...], *, step: int, values: list[float]) -> None:
-        """Adds one line's points: `series` and `values` belong together."""
+    def lines(self, series: tuple[int, ...]) -> Lines:
+        """Where the lines that speak of these series are kept."""
         group = self._groups.get(series)
         if group is None:
-            group = self._groups[series] = ([], [], [])
-        group[0].append(self._lines)
-        group[1].append(step)
-        group[2].extend(values)
-        self._lines += 1
+            group = self._groups[series] = Lines()
+        return group
+
+    def update(self, series: tuple[int, ...], *, place: int, step: int, values: list[float]) -> None:
+        """Adds one line's points: `series` and `values` belong together; `place` orders the lines, as an offset does."""
+        group = self.lines(series)
+        group.places.append(place)
+        group.steps.append(step)
+        group.values.extend(values)
 
     def mixed(self) -> NDArray[np.void]:
         """All of them, sorted by series; those of one series are in the order of the file."""
         if len(self._groups) == 1:
-            ((series, (_, steps, values)),) = self._groups.items()
+            ((series, only),) = self._groups.items()
             if len(set(series)) == len(series):  # as in most logs: whole columns, and nothing to sort
-                return _columns(series, steps, values)
+                return _columns(series, only.steps, only.values)
         parts, places = [np.empty(0, dtype=_MIXED)], [np.empty(0, dtype=np.int64)]
-        for series, (lines, steps, values) in self._groups.items():
-            part = np.empty(len(values), dtype=_MIXED)
-            part["series"] = np.tile(np.array(series, dtype=np.int32), len(steps))
-            part["step"] = np.repeat(np.array(steps, dtype=np.int64), len(series))
-            part["value"] = values
+        for series, lines in self._groups.items():
+            part = np.empty(len(lines.values), dtype=_MIXED)
+            part["series"] = np.tile(np.array(series, dtype=np.int32), len(lines.steps))
+            part["step"] = np.repeat(np.array(lines.steps, dtype=np.int64), len(series))
+            part["value"] = lines.values
             parts.append(part)
-            places.append(np.repeat(np.array(lines, dtype=np.int64), len(series)))
+            places.append(np.repeat(np.array(lines.places, dtype=np.int64), len(series)))
         whole = np.concatenate(parts)
         order = np.lexsort((np.concatenate(places), whole["series"]))  # stable; the last key is the first to sort by
         found: NDArray[np.void] = whole[order]
@@ -89,12 +103,28 @@ def _columns(series: tuple[int, ...], steps: list[int], values: list[float]) -> 
     return whole
 
 
-def add_points(connection: sqlite3.Connection, new: NewPoints, *, source: int, number: int) -> None:
-    """Stores the points of a batch; part of the caller's transaction.
+def of_series(points: NDArray[np.void], series: int) -> Points:
+    """Those of one series among points that are sorted by series."""
+    begin, end = np.searchsorted(points["series"], [series, series + 1])
+    own = points[begin:end]
+    return Points(steps=np.ascontiguousarray(own["step"]), values=np.ascontiguousarray(own["value"]))
+
+
+def merged(parts: Sequence[NDArray[np.void]]) -> NDArray[np.void]:
+    """Points that are sorted by series out of several such arrays; those of one series stay in the order given."""
+    filled = [part for part in parts if len(part)]
+    if len(filled) == 1:
+        return filled[0]
+    whole = np.concatenate([np.empty(0, dtype=_MIXED), *filled])
+    found: NDArray[np.void] = whole[np.argsort(whole["series"], kind="stable")]
+    return found
+
+
+def add_points(connection: sqlite3.Connection, points: NDArray[np.void], *, source: int, number: int) -> None:
+    """Stores the points of a batch, sorted by series as `NewPoints.mixed` gives them; part of the caller's transaction.
 
     `number` orders the rows of a source and must grow: the file's offset after the batch.
     """
-    points = new.mixed()
     if not len(points):
         return
     rows, size = connection.execute(
@@ -103,10 +133,7 @@ def add_points(connection: sqlite3.Connection, new: NewPoints, *, source: int, n
     if rows + 1 >= PENDING_ROWS or size // _MIXED.itemsize + len(points) >= PENDING_POINTS:
         waiting = _pending(connection, source)
         connection.execute("DELETE FROM pending WHERE source = ?", (source,))
-        if len(waiting):
-            points = np.concatenate([waiting, points])
-            points = points[np.argsort(points["series"], kind="stable")]
-        _sort_out(connection, points, source=source, number=number)
+        _sort_out(connection, merged([waiting, points]), source=source, number=number)
         return
     data = points.tobytes()
     connection.execute("INSERT INTO pending VALUES (?, ?, ?, ?)", (source, number, data, row_sum(source, number, data)))

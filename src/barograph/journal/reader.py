@@ -99,7 +99,7 @@ class TailReader:
         assert self._content is not None, f"{self.path} was closed"
         return self._content.size
 
-    def read(self, limit: int = 1 << 20) -> Batch:
+    def read(self, limit: int = 2 << 20) -> Batch:
         """Everything that is whole within the next `limit` bytes (at least one line's limit is taken)."""
         assert self._content is not None, f"{self.path} was closed"
         limit = max(limit, self._line_limit + 1)
@@ -155,14 +155,16 @@ class TailReader:
     def _lines(self, text: bytes, offset: int, bad: list[BadLine]) -> list[Entry]:
         """Reads whole lines; `text` ends in a newline and begins at `offset` of the file."""
         entries: list[Entry] = []
-        add, decode, limit = entries.append, codec.decode_line, self._line_limit  # a rebuild reads millions of lines
+        add, decode_checked, limit = entries.append, codec.decode_checked, self._line_limit
         for line in text[:-1].split(b"\n"):
             length = len(line)
             if length > limit:
                 bad.append(self._too_long(offset, length))
-            elif length > 1 or line not in _EMPTY:
+            elif (record := decode_checked(line)) is not None:  # a rebuild reads millions of them
+                add(Entry(offset, length, record, True))
+            elif line not in _EMPTY:
                 try:
-                    decoded = decode(line if offset else line.removeprefix(_BYTE_ORDER_MARK))
+                    decoded = codec.decode_line(line if offset else line.removeprefix(_BYTE_ORDER_MARK))
                 except LineError as error:
                     bad.append(BadLine(offset=offset, length=length, reason=error.reason, detail=error.problem[:300]))
                 else:
