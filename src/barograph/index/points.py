@@ -68,7 +68,7 @@ class NewPoints:
         return group
 
     def update(self, series: tuple[int, ...], *, place: int, step: int, values: list[float]) -> None:
-        """Adds one line's points: `series` and `values` belong together; `place` orders the lines, as an offset does."""
+        """Adds the points of a line: `series` and `values` belong together; `place` orders lines, as an offset does."""
         group = self.lines(series)
         group.places.append(place)
         group.steps.append(step)
