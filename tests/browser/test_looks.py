@@ -259,6 +259,8 @@ def test_the_pictures_of_the_documentation_can_be_taken(
         page.locator("[data-series]").last.scroll_into_view_if_needed()
         expect(chart).to_have_attribute("aria-label", re.compile("newest"))
         page.evaluate("scrollTo(0, 0)")
+        for shown in page.locator("[data-series]").all()[:9]:
+            expect(shown.get_by_role("img")).to_have_attribute("aria-label", re.compile("newest"))
     folder = IMAGES if root else tmp_path
     folder.mkdir(parents=True, exist_ok=True)
     picture = folder / f"{name}-{'dark' if dark else 'light'}.png"

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { configRows, flattened } from './config_diff.ts';
-import { grouped, mainOf, matching, ranked } from './names.ts';
+import { grouped, mainOf, matching, ranked, seldom } from './names.ts';
 import { slots, SLOTS } from './slots.ts';
 import { LADDER, rung, sayPoints } from './smoothing.ts';
 
@@ -20,6 +20,10 @@ test('a search finds the names that have all of its words', () => {
 
 test('a metric that ranks log apart is known by its own name', () => {
   assert.deepEqual([...ranked(['rank/0/train/ms', 'rank/11/train/ms', 'rank/x/no', 'loss'])], ['train/ms']);
+});
+
+test('what is measured at checkpoints is told from what is logged at steps', () => {
+  assert.deepEqual(['exact_match/syllo/easy/plain_sft', 'eval/loss', 'evaluation', 'loss', 'train/eval/x'].map(seldom), [true, true, false, false, false]);
 });
 
 test('a page opens with the loss, else with what is no evaluation', () => {

@@ -55,6 +55,11 @@ function byMain(a: string, b: string): number {
   return Number(b === MAIN) - Number(a === MAIN);
 }
 
+/** Whether a series is measured now and then, at checkpoints: its few points are shown as they are, never smoothed. */
+export function seldom(name: string): boolean {
+  return name.startsWith(EXACT_MATCH) || name.startsWith('eval/');
+}
+
 /** Whether a name is too long to be asked for, or to stand in an address. */
 export function unaskable(name: string): boolean {
   return name.length > LONGEST_NAME && [...name].length > LONGEST_NAME;
