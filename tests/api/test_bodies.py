@@ -23,7 +23,7 @@ from barograph.views.documents import Runs
 
 
 def runs(root: str, timestamp: str) -> Runs:
-    return Runs(runs=[], root=root, notices=[], index="ready", timestamp=timestamp)
+    return Runs(runs=[], root=root, notices=[], index="ready", progress=None, timestamp=timestamp)
 
 
 def body(content: bytes) -> Body:

@@ -116,3 +116,26 @@ def test_what_is_not_in_an_unfinished_index_is_not_known_to_be_missing(tmp_path:
 def test_a_root_that_is_not_there_has_no_runs_to_wait_for(tmp_path: Path) -> None:
     with Index(tmp_path / "nowhere").snapshot() as snapshot, pytest.raises(UnknownRun):
         query.sources(snapshot, "r")
+
+
+def test_the_progress_of_a_first_scan_goes_from_nothing_to_everything(tmp_path: Path) -> None:
+    log(tmp_path, BEGUN, *[PADDING] * 6)
+    log(tmp_path, BEGUN, PADDING, run="s")
+    seen: list[float] = []
+
+    def look() -> None:
+        with Index(tmp_path).snapshot() as snapshot:
+            seen.append(query.progress(snapshot))
+
+    look()
+    with Indexer(tmp_path) as indexer:
+        looks_between_transactions(indexer, look)
+    look()
+    assert seen == sorted(seen)
+    assert (seen[0], seen[-1]) == (0.0, 1.0)
+    assert len(set(seen)) >= 4
+
+
+def test_without_a_journal_there_is_no_progress_to_make(tmp_path: Path) -> None:
+    with Index(tmp_path).snapshot() as snapshot:
+        assert query.progress(snapshot) == 0.0

@@ -153,7 +153,7 @@ class Reading:
     def _runs(self) -> Runs:
         document = views.runs(self._index, policy=self._policy)
         # A root that is not there has no index, and nothing of it is missing.
-        return document if self._root.is_dir() else msgspec.structs.replace(document, index="ready")
+        return document if self._root.is_dir() else msgspec.structs.replace(document, index="ready", progress=None)
 
     def _health(self) -> Healthz:
         indexing = self._follower is not None and self._follower.indexing

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Annotated, TypeVar
 
 import numpy as np
@@ -19,6 +20,7 @@ from barograph.index.pyramid import OddPoints
 from barograph.index.schema import IndexDamaged, check_row
 from barograph.index.snapshot import Snapshot
 from barograph.index.source import SourceState, decode_state, identity
+from barograph.journal.layout import journal_files, run_directories
 from barograph.records import Record, codec
 from barograph.records.quantities import Attempt, Step
 
@@ -50,6 +52,23 @@ class AttemptPoints(Struct, frozen=True, kw_only=True):
 def run_names(snapshot: Snapshot) -> list[str]:
     """The runs, by name."""
     return [name for (name,) in snapshot.connection.execute("SELECT name FROM run ORDER BY name")]
+
+
+def progress(snapshot: Snapshot) -> float:
+    """How much of all journals is in the index, as a share of their bytes on disk, 0 to 1: for while it is being built.
+
+    Looks at every journal file on disk.
+    """
+    reached = {one.path: one.state.position.offset for parts in sources_by_run(snapshot).values() for one in parts}
+    read = there = 0
+    for folder in run_directories(snapshot.root):
+        for file in journal_files(folder):
+            with suppress(OSError):
+                size = file.place.stat().st_size
+                offset = reached.get(str(file.path.relative_to(snapshot.root)), 0)
+                there += size
+                read += size if file.archived and offset else min(size, offset)
+    return read / there if there else 0.0
 
 
 def revisions(snapshot: Snapshot) -> dict[str, int]:

@@ -163,6 +163,9 @@ class Runs(Struct, frozen=True, kw_only=True):
     root: Annotated[str, Meta(description="Name of the root folder.")]
     notices: Annotated[list[str], Meta(description="What lies in the root and is not read, a sentence each.")]
     index: Annotated[IndexState, Meta(description="Whether the index is complete.")]
+    progress: Annotated[
+        float | None, Meta(description="Share of the logs that is in it, 0 to 1, while it is being built; else null.")
+    ]
     timestamp: Annotated[str, Meta(description="When this document was made.")]
 
 

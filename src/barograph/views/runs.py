@@ -25,5 +25,6 @@ def runs(index: Index, *, policy: Policy | None = None, now: float | None = None
             root=snapshot.root.name,
             notices=query.root_notices(snapshot),
             index="ready" if snapshot.ready else "rebuilding",
+            progress=None if snapshot.ready else query.progress(snapshot),
             timestamp=document_time(now),
         )
