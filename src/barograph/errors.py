@@ -15,6 +15,7 @@
     │   ├── DamagedArchive      a compressed journal file, or a part of it, cannot be read
     │   └── WriteError          the journal cannot be written now
     ├── IndexRebuilding         what was asked for may be there, but is not indexed yet
+    ├── ExportBroken            what was being exported is not there any more
     └── CheckpointError         a checkpoint folder cannot be used
 
 A message says what was wrong, the value seen, where, and what to do. The parts are attributes as well.
@@ -98,6 +99,10 @@ class DamagedArchive(JournalError):
 
 class WriteError(JournalError):
     """The journal cannot be written now; what was not written stays queued."""
+
+
+class ExportBroken(BarographError):
+    """A log was deleted or written anew while its points were being sent: what was sent is not all of it."""
 
 
 class IndexRebuilding(BarographError):

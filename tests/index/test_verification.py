@@ -1,5 +1,6 @@
 """A large index is in use before it was checked, and what the check finds is built again."""
 
+import os
 import sqlite3
 import time
 from contextlib import suppress
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from barograph.errors import IndexRebuilding
-from barograph.index import Follower, Index, IndexDamaged, Indexer, database, query
+from barograph.index import Follower, Index, IndexDamaged, Indexer, database, query, snapshot
 from barograph.index.database import verify_file
 from barograph.index.place import REBUILD
 from barograph.records import Alert, Step
@@ -90,3 +91,27 @@ def test_a_check_can_be_ended(root: Path) -> None:
 def test_without_an_index_there_is_nothing_to_check(tmp_path: Path) -> None:
     verify_file(tmp_path / "index.sqlite", stopped=lambda: False)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("how", ["empty", "other version"])
+def test_a_file_that_became_no_index_under_its_follower_is_replaced(
+    root: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "MADE_WITHIN_S", 0.1)
+    file = root / ".barograph" / "index.sqlite"
+    with Follower(root, every_s=0.02) as follower:
+        while not follower.indexing:
+            time.sleep(0.01)
+        if how == "empty":
+            for name in (file, Path(f"{file}-wal")):
+                os.truncate(name, 0)
+        else:
+            connection = sqlite3.connect(file)
+            connection.execute("PRAGMA user_version = 7")
+            connection.close()
+        deadline, seen = time.monotonic() + 10, 0
+        while seen != 3 and time.monotonic() < deadline:
+            time.sleep(0.05)
+            with suppress(IndexRebuilding, IndexDamaged):
+                seen = alerts(root)
+        assert seen == 3

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from barograph.errors import UnknownRun, UnknownSeries
+from barograph.errors import ExportBroken, IndexRebuilding, UnknownRun, UnknownSeries
 from barograph.index import Index, Indexer
 from barograph.index.pyramid import CHUNK
 from barograph.records import Step
@@ -144,3 +144,42 @@ def test_an_unknown_name_is_refused_before_anything_is_sent(tmp_path: Path) -> N
         export(index, "r", Selection(names=("loss", "nothing")), form="csv")
     with pytest.raises(UnknownRun, match="'q'"):
         export(index, "q", Selection(), form="csv")
+
+
+def test_a_log_that_is_written_anew_meanwhile_breaks_the_export(tmp_path: Path) -> None:
+    write(tmp_path, list(range(3 * CHUNK)), [1.0] * 3 * CHUNK)
+    path = tmp_path / "r" / "logs" / "train-000001-20260101T000000.jsonl"
+    with Indexer(tmp_path) as indexer:
+        indexer.scan()
+        pieces = export(Index(tmp_path), "r", Selection(), form="jsonl")
+        next(pieces)
+        copy = path.with_suffix(".copy")
+        copy.write_bytes(path.read_bytes())
+        copy.rename(path)
+        indexer.scan()
+        with pytest.raises(ExportBroken, match="written anew"):
+            list(pieces)
+
+
+def test_half_an_index_is_not_exported(tmp_path: Path) -> None:
+    write(tmp_path, [1], [1.0])
+    with Indexer(tmp_path) as indexer:
+        indexer.scan()
+        indexer._connection.execute("UPDATE about SET complete = 0")
+        with pytest.raises(IndexRebuilding):
+            export(Index(tmp_path), "r", Selection(), form="csv")
+
+
+def test_a_step_that_was_logged_more_than_once_has_no_time_that_could_be_told(tmp_path: Path) -> None:
+    write(tmp_path, [0, 1, 2, 1], [1.0, 2.0, 3.0, 4.0])
+    found = lines_of(scanned(tmp_path), names=("loss",))
+    assert [(line["step"], line["time"] is None) for line in found] == [(0, False), (1, True), (2, False), (1, True)]
+
+
+@pytest.mark.parametrize("name", ["\n=1+1", " =1", "a\0b"])
+def test_a_formula_behind_white_space_is_none_either(tmp_path: Path, name: str) -> None:
+    write(tmp_path, [1], [1.0], name=name)
+    text = b"".join(export(scanned(tmp_path), "r", Selection(names=(name,)), form="csv")).decode()
+    (_, cells) = list(csv.reader(io.StringIO(text, newline="")))
+    assert not cells[1].lstrip().startswith("=")
+    assert "\0" not in text

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from barograph.index import Index, Indexer
 from barograph.records import (
@@ -66,7 +67,9 @@ def documents(root: Path) -> bytes:
         said.append(encode_document(live_status(index, row.run, now=NOW)))
         asked = Asked(smoothing=0.9, times=True, ranks=True)
         if detail.series:
-            said.append(encode_document(series_set(index, row.run, detail.series, asked=asked, now=NOW)))
+            found = series_set(index, row.run, detail.series, asked=asked, now=NOW)
+            # A cursor names one reading of a file: of another index it is not to be used.
+            said.append(encode_document(replace(found, series=[replace(one, cursor="") for one in found.series])))
     index.close()  # or its connection keeps the write-ahead log, which would hide damage of the file
     return b"\n".join(said)
 

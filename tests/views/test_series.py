@@ -3,6 +3,7 @@
 import math
 import tempfile
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from barograph.errors import UnknownSeries
 from barograph.index import Index, Indexer
 from barograph.records import Step
 from barograph.records.codec import encode_document, encode_line
-from barograph.views import series_set
+from barograph.views import live_status, series_set
 from barograph.views.documents import Series
 from barograph.views.series import Asked, _rounded
 
@@ -265,3 +266,114 @@ def test_values_that_lie_close_together_stay_apart(tmp_path: Path, offset: float
     for place, mean in enumerate(found.mean):
         assert mean == pytest.approx(offset + (found.first[place] + found.step[place]) / 2_000, abs=1e-5)
     assert len(set(found.mean)) == len(found.mean)
+
+
+def test_over_coarse_rows_partial_answers_partition_the_points(tmp_path: Path) -> None:
+    reached, asked = 120_001, Asked(buckets=10)
+    run_of(tmp_path, steps=range(1, reached))
+    (held,) = series_set(scanned(tmp_path), "r", ["loss"], asked=asked).series
+    buckets = list(zip(held.first, held.step, held.count, strict=True))
+    partial = 0
+    for _ in range(6):
+        run_of(tmp_path, steps=range(reached, reached + 1_500))
+        reached += 1_500
+        (new,) = series_set(scanned(tmp_path), "r", ["loss"], asked=asked, cursors=[held.cursor]).series
+        kept = [bucket for bucket in buckets if bucket[0] < new.from_step] if new.partial else []
+        partial += new.partial
+        buckets = [*kept, *zip(new.first, new.step, new.count, strict=True)]
+        assert sum(count for _, _, count in buckets) == new.points == reached - 1
+        assert all(before[1] < after[0] for before, after in pairwise(buckets))
+        held = new
+    assert partial >= 3
+
+
+def test_a_sparse_series_of_a_long_run_has_the_times_of_its_own_rows(tmp_path: Path) -> None:
+    run_of(tmp_path, steps=range(70_000))
+    for buckets in (10, 1_000):
+        asked = Asked(times=True, buckets=buckets)
+        (found,) = series_set(scanned(tmp_path), "r", ["eval/x"], asked=asked).series
+        assert found.time == [1_000.0 + step for step in found.step]
+
+
+def test_two_files_of_one_attempt_are_smoothed_point_by_point(tmp_path: Path) -> None:
+    logs = tmp_path / "r" / "logs"
+    logs.mkdir(parents=True)
+    for part in (0, 1):  # one says 0 at even steps, the other 1 at odd ones
+        lines = [encode_line(Step(step=step, loss=float(part), time=1.0)) for step in range(part, 60_000, 2)]
+        (logs / f"train-000001-20260101T00000{part}.jsonl").write_bytes(b"".join(lines))
+    index = scanned(tmp_path)
+    for buckets in (10, 100, 1_000):
+        (found,) = series_set(index, "r", ["loss"], asked=Asked(buckets=buckets, smoothing=0.97)).series
+        assert found.smoothed is not None
+        late = [value for value in found.smoothed[1:] if value is not None]
+        assert all(0.48 < value < 0.52 for value in late)
+
+
+def test_a_file_that_was_cut_and_written_again_is_sent_whole(tmp_path: Path) -> None:
+    run_of(tmp_path, steps=range(500))
+    path = tmp_path / "r" / "logs" / "train-000001-20260101T000000.jsonl"
+    before = path.read_bytes()
+    with Indexer(tmp_path) as indexer:
+        indexer.scan()
+        (held,) = series_set(Index(tmp_path), "r", ["loss"]).series
+        head = b"".join(before.splitlines(keepends=True)[:100])
+        path.write_bytes(head)
+        indexer.scan()
+        run_of(tmp_path, steps=range(100, 500), scale=2.0)
+        indexer.scan()
+        (new,) = series_set(Index(tmp_path), "r", ["loss"], cursors=[held.cursor]).series
+    assert (new.partial, new.points) == (False, 500)
+
+
+def test_late_points_before_a_window_change_its_smoothed_line(tmp_path: Path) -> None:
+    run_of(tmp_path, steps=range(100, 300))
+    asked = Asked(first=200, smoothing=0.99)
+    (held,) = series_set(scanned(tmp_path), "r", ["loss"], asked=asked).series
+    run_of(tmp_path, steps=range(50), scale=500.0)
+    (new,) = series_set(scanned(tmp_path), "r", ["loss"], asked=asked, cursors=[held.cursor]).series
+    assert not new.partial
+
+
+def test_the_first_nan_of_an_attempt_knows_the_last_value_before_it_in_any_window(tmp_path: Path) -> None:
+    run_of(tmp_path, steps=range(100))
+    logs = tmp_path / "r" / "logs"
+    lines = [encode_line(Step(step=step, loss=math.nan if step == 100 else 1.0, time=1.0)) for step in range(100, 120)]
+    (logs / "train-000002-20260101T000000.jsonl").write_bytes(b"".join(lines))
+    index = scanned(tmp_path)
+    for first in (0, 100):
+        (found,) = series_set(index, "r", ["loss"], asked=Asked(first=first)).series
+        assert [(point.step, point.after) for point in found.non_finite] == [(100, 1.0 + math.sin(99))]
+
+
+def test_ranks_that_come_late_and_rank_0_behind_are_seen(tmp_path: Path) -> None:
+    run_of(tmp_path, steps=range(96))
+    run_of(tmp_path, steps=range(20), writer="rank1", scale=5.0)
+    asked = Asked(ranks=True, buckets=10)
+    (held,) = series_set(scanned(tmp_path), "r", ["loss"], asked=asked).series
+    run_of(tmp_path, steps=range(20, 200), writer="rank1", scale=5.0)
+    (new,) = series_set(scanned(tmp_path), "r", ["loss"], asked=asked, cursors=[held.cursor]).series
+    assert not new.partial
+    assert new.ranks is not None
+    assert new.ranks.highest == [1] * 10
+    assert [(row.rank, row.points, row.last_step) for row in new.ranks.ranks] == [(0, 96, 95), (1, 200, 199)]
+    assert (new.ranks.straggler, new.ranks.behind_steps) == (0, 104)
+    run_of(tmp_path, steps=range(96, 97))
+    (last,) = series_set(scanned(tmp_path), "r", ["loss"], asked=asked, cursors=[new.cursor]).series
+    assert last.partial
+    assert last.ranks is not None
+    assert [row.points for row in last.ranks.ranks] == [97, 200]
+
+
+def test_a_nan_on_any_rank_is_counted_in_its_bucket_and_lights_the_run(tmp_path: Path) -> None:
+    run_of(tmp_path, steps=range(100))
+    logs = tmp_path / "r" / "logs"
+    lines = [encode_line(Step(step=step, loss=math.nan if step == 42 else 1.0, time=1.0)) for step in range(100)]
+    (logs / "rank1-000001-20260101T000000.jsonl").write_bytes(b"".join(lines))
+    index = scanned(tmp_path)
+    (found,) = series_set(index, "r", ["loss"], asked=Asked(ranks=True, buckets=10)).series
+    assert found.ranks is not None
+    assert sum(found.ranks.non_finite) == 1
+    assert [row.non_finite for row in found.ranks.ranks] == [0, 1]
+    live = live_status(index)
+    assert live.health_lights.loss == "critical"
+    assert live.health == "critical"

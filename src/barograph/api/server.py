@@ -82,7 +82,7 @@ class Dashboard:
                 http=protocol(strangers=beyond, limits=limits),
                 lifespan="on",
                 log_config=None,
-                log_level="error",
+                log_level="critical",  # of what clients do to their connections there is nothing to report
                 proxy_headers=False,
                 server_header=False,
                 timeout_graceful_shutdown=_GRACE,  # type: ignore[arg-type]  # only ever given to asyncio.wait_for

@@ -2,9 +2,10 @@
 
 What is shown is what `analysis.attempts` says: nothing of an attempt from a newer one's beginning on, and of the few
 steps that both have before it, the newer one's point. Each file's part is read from its pyramid; where parts overlap in
-steps (an attempt's own steps went back, or two files of one attempt hold the same series) their rows are merged by
-step. Every row holds only points that are shown and lie in the window, so counts, least and greatest are exact; two
-rows of a coarse view may overlap in steps where parts do.
+steps (an attempt's own steps went back, or two files of one attempt hold the same series) they are read point by point
+and merged by step, so that what depends on their order, the last value and the moving average, is that of the points.
+Only where more than `MIXED` points overlap are coarse rows merged instead. Every row holds only points that are shown
+and lie in the window, so counts, least and greatest are exact.
 """
 
 import sqlite3
@@ -13,6 +14,7 @@ from typing import Annotated
 
 import numpy as np
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from barograph.analysis.rollup import NOTHING, Rollup, joined, rollup
@@ -21,6 +23,9 @@ from barograph.index.pyramid import FAN, OddPoints, Segment
 from barograph.records.quantities import Attempt, Step
 
 LAST = 2**63 - 1
+MIXED = 2_000_000
+"""Most points that are merged one by one: a second's work."""
+MOST_OVERLAPS = 64
 
 
 class Part(Struct, frozen=True, kw_only=True):
@@ -99,6 +104,25 @@ def curve(
     level = 0
     while points_shown // FAN ** (level + 1) >= at_least:
         level += 1
+    both = _overlaps(pieces) if level else []
+    if both and sum(count_points(connection, [one.part for one in shown], first=a, last=z) for a, z in both) > MIXED:
+        both = []
+    found: list[Rollup] = []
+    begin = first
+    for low, high in both:
+        apart = [piece for one in shown for piece in _pieces(connection, one, begin, low - 1)]
+        mixed = [piece for one in shown for piece in _pieces(connection, one, low, high)]
+        found += [_by_step(_read(connection, apart, level=level, weights=weights), weights)]
+        found += [_by_step(_read(connection, mixed, level=0, weights=weights), weights)]
+        begin = high + 1
+    rest = pieces if not both else [piece for one in shown for piece in _pieces(connection, one, begin, last)]
+    found += [_by_step(_read(connection, rest, level=level, weights=weights), weights)]
+    return joined([part for part in found if len(part)] or [NOTHING.of_weights(weights)])
+
+
+def _read(
+    connection: sqlite3.Connection, pieces: Sequence["_Piece"], *, level: int, weights: tuple[int, ...]
+) -> list[Rollup]:
     found: list[Rollup] = []
     for piece in pieces:
         if piece.segment is None:
@@ -109,9 +133,27 @@ def curve(
             found += pyramid.rows(connection, piece.segment, piece.begin, piece.end, level=top, weights=weights)
         if piece.without:
             found[-1] = found[-1].part(~np.isin(found[-1].lo, piece.without))
-    rows = joined([part for part in found if len(part)] or [NOTHING.of_weights(weights)])
+    return found
+
+
+def _by_step(parts: Sequence[Rollup], weights: tuple[int, ...]) -> Rollup:
+    rows = joined([part for part in parts if len(part)] or [NOTHING.of_weights(weights)])
     ascending = bool(np.all(rows.lo[1:] >= rows.lo[:-1]))
     return rows if ascending else rows.part(np.argsort(rows.lo, kind="stable"))
+
+
+def _overlaps(pieces: Sequence["_Piece"]) -> list[tuple[Step, Step]]:
+    """The windows of steps in which more than one piece may have points, ascending and apart."""
+    found: list[tuple[Step, Step]] = []
+    reached = -1
+    for low, high in sorted((piece.low, piece.high) for piece in pieces):
+        if low <= reached:
+            window = (low, min(high, reached))
+            if found and window[0] <= found[-1][1] + 1:
+                window = (found[-1][0], max(found.pop()[1], window[1]))
+            found.append(window)
+        reached = max(reached, high)
+    return found if len(found) <= MOST_OVERLAPS else [(found[0][0], found[-1][1])]
 
 
 def count_points(connection: sqlite3.Connection, parts: Sequence[Part], *, first: Step, last: Step) -> int:
@@ -150,6 +192,8 @@ class _Piece(Struct, frozen=True, kw_only=True):
     segment: Segment | None
     begin: int
     end: int
+    low: Step
+    high: Step
     raw: bool = False
     without: tuple[Step, ...] = ()
 
@@ -161,8 +205,7 @@ def _pieces(connection: sqlite3.Connection, one: Shown, first: Step, last: Step)
     if not without:
         return _spans(connection, one.part, first, last)
     touched = [
-        _Piece(part=piece.part, segment=piece.segment, begin=piece.begin, end=piece.end, raw=True, without=without)
-        for piece in _spans(connection, one.part, without[0], without[-1])
+        replace(piece, raw=True, without=without) for piece in _spans(connection, one.part, without[0], without[-1])
     ]
     before = _spans(connection, one.part, first, without[0] - 1)
     after = _spans(connection, one.part, without[-1] + 1, last)
@@ -177,11 +220,13 @@ def _spans(connection: sqlite3.Connection, part: Part, first: Step, last: Step) 
         begin = _place(connection, part, segment, first, after=False)
         end = _place(connection, part, segment, last, after=True)
         if begin < end:
-            found.append(_Piece(part=part, segment=segment, begin=begin, end=end))
+            low, high = max(first, segment.first), min(last, segment.last)
+            found.append(_Piece(part=part, segment=segment, begin=begin, end=end, low=low, high=high))
     begin = int(np.searchsorted(part.steps, first, side="left"))
     end = int(np.searchsorted(part.steps, last, side="right"))
     if begin < end:
-        found.append(_Piece(part=part, segment=None, begin=begin, end=end))
+        low, high = int(part.steps[begin]), int(part.steps[end - 1])
+        found.append(_Piece(part=part, segment=None, begin=begin, end=end, low=low, high=high))
     return found
 
 

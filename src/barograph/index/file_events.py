@@ -76,10 +76,12 @@ class FileEvents:
         self._thread.join()
 
     def _live(self) -> None:
-        while not self._closing and self.working:
+        while True:
             with self._lock:
                 self._new_folders.clear()
                 folders = list(self._folders)
+            if self._closing or not self.working:
+                return  # looked at only now: what `close` said may have been cleared above
             if not folders:
                 self._new_folders.wait()
                 continue

@@ -1,6 +1,7 @@
 """Reads on in one journal file and commits what it finds, offset and rows together."""
 
 import gc
+import secrets
 import sqlite3
 import time
 import zlib
@@ -127,7 +128,14 @@ def _sum(content: Content, length: int) -> int:
 
 
 def _unread(file: JournalFile, identity: Identity, grown_ns: int) -> SourceState:
-    return SourceState(writer=file.writer, attempt=file.attempt, begun=file.begun, identity=identity, grown_ns=grown_ns)
+    return SourceState(
+        writer=file.writer,
+        attempt=file.attempt,
+        begun=file.begun,
+        identity=identity,
+        grown_ns=grown_ns,
+        reading=secrets.randbits(63),
+    )
 
 
 def _head(root: Path, path: Path, state: SourceState) -> Head:

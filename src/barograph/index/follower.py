@@ -16,6 +16,7 @@ from pathlib import Path
 
 from barograph.errors import BarographError, RootBusy
 from barograph.index.change import ANY, Change, ScanResult
+from barograph.index.database import inode
 from barograph.index.file_events import ANYWHERE, FileEvents
 from barograph.index.indexer import Indexer
 from barograph.index.place import writable_place
@@ -105,6 +106,7 @@ class Follower:
         self._indexer: Indexer | None = None
         self._verification: Verification | None = None
         self._revisions: dict[str, int] = {}
+        self._seen: tuple[int, int] | None = None
         self._next_try = 0.0
         self._complained = -COMPLAIN_S
         self._thread = threading.Thread(target=self._run, name="barograph-index", daemon=True)
@@ -126,7 +128,6 @@ class Follower:
             self._sealer.close()
         if self._verification is not None:
             self._verification.close()
-        self.index.close()
         if self._place.notice is not None:
             shutil.rmtree(self._place.folder, ignore_errors=True)
 
@@ -158,6 +159,7 @@ class Follower:
             elif runs:
                 time.sleep(min(REST * took, LONGEST_REST_S))
             self._wake.wait(max(0.0, next_poll - time.monotonic()))
+        self.index.close()  # first: whoever closes last writes the log back, and one that only reads cannot
         if self._indexer is not None:
             self._indexer.close()
 
@@ -226,12 +228,17 @@ class Follower:
 
     def _news(self) -> ScanResult:
         """What another process's index says that it did not say before."""
+        now = inode(self._place.database)
         with self.index.snapshot() as snapshot:
             found = revisions(snapshot)
         before, self._revisions = self._revisions, found
+        was, self._seen = self._seen, now
+        anew = was is not None and now != was  # its revisions count from the beginning again
+        changed = [run for run, revision in found.items() if anew or before.get(run) != revision]
         return ScanResult(
-            changed=tuple(Change(run=run, what=ANY) for run, revision in found.items() if before.get(run) != revision),
+            changed=tuple(Change(run=run, what=ANY) for run in changed),
             gone=tuple(run for run in before if run not in found),
+            rebuilt="another process built it again" if anew else None,
         )
 
     def _complain(self, error: Exception) -> None:

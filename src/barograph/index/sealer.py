@@ -53,13 +53,11 @@ class Sealer:
         if sys.platform == "linux":  # elsewhere it would be the whole process
             with suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
-        while True:
+        while not self._closing:
             self._work.wait()
-            if self._closing:
-                return
-            self._seal_all(self._offered)
             if not self._closing:
-                self._work.clear()
+                self._seal_all(self._offered)
+            self._work.clear()  # a close that comes before this is seen by the loop, one after it wakes it again
 
     def _seal_all(self, files: Sequence[Complete]) -> None:
         sealed: list[Sealed] = []

@@ -1,6 +1,7 @@
 """Reads an index: one unchanging view at a time, from any thread or process."""
 
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,6 +11,8 @@ from barograph.index.database import inode, open_empty, open_for_reading
 from barograph.index.place import REBUILD, Place, shared_place
 from barograph.index.schema import IndexDamaged, is_damage
 
+MADE_WITHIN_S = 2.0
+"""Seconds after which a file that has no version yet will not get one."""
 WAITING = 4
 """Connections that are kept open between snapshots: opening one costs more than most questions."""
 
@@ -40,7 +43,10 @@ class Index:
         opened = inode(self.place.database)
         connection: sqlite3.Connection | None = None
         try:
-            connection = self._connection(opened) or open_empty()
+            connection = self._connection(opened)
+            if connection is None:
+                self._ask_if_foreign(opened)
+                connection = open_empty()
             (complete,) = connection.execute("SELECT complete FROM about").fetchone()
             yield Snapshot(connection, root=self.place.root, ready=bool(complete))
             if opened is not None and connection.in_transaction and len(self._waiting) < WAITING:
@@ -76,6 +82,12 @@ class Index:
                     return connection
                 connection.close()
         return open_for_reading(self.place.database)
+
+    def _ask_if_foreign(self, opened: tuple[int, int] | None) -> None:
+        """Has a file that is no index of this version replaced, unless someone may just be making it one."""
+        with suppress(OSError):
+            if opened is not None and time.time() - self.place.database.lstat().st_mtime > MADE_WITHIN_S:
+                self._ask_for_rebuild(opened)
 
     def _ask_for_rebuild(self, opened: tuple[int, int] | None) -> None:
         # A file that was replaced under the reader looks damaged and is not.

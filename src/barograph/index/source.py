@@ -68,6 +68,9 @@ class SourceState(Struct, frozen=True, kw_only=True):
         int, Meta(description="When it last grew, nanoseconds since 1970; a time to come is that of the scan.")
     ]
     head: Annotated[Head, Meta(description="Its first bytes.")] = Head(length=0, sum=0)
+    reading: Annotated[
+        int, Meta(description="A random number for each time that the file was read from its beginning.")
+    ] = 0
     position: Annotated[Position, Meta(description="Where to go on reading.")] = Position()
     torn: Annotated[Count, Meta(description="Bytes of an unfinished last line.")] = 0
     good: Annotated[Count, Meta(description="Lines that were read.")] = 0

@@ -30,7 +30,10 @@ class Page(Struct, frozen=True, kw_only=True):
 
     steps: Annotated[NDArray[np.int64], Meta(description="[points]")]
     values: Annotated[NDArray[np.float64], Meta(description="[points]; NaN and infinities are values.")]
-    times: Annotated[NDArray[np.float64], Meta(description="[points], unix seconds; NaN where the row has none.")]
+    times: Annotated[
+        NDArray[np.float64],
+        Meta(description="[points], unix seconds; NaN where the row has none, or its step has several rows."),
+    ]
     next: Annotated[Place | None, Meta(description="Where the next page begins; None after the last.")]
 
 
@@ -60,12 +63,12 @@ def _page(
     following: Place | None,
 ) -> Page:
     times = np.full(len(steps), np.nan)
-    if len(steps):
+    (rows_of_file,) = parts_of(snapshot.connection, [(source.id, source.state.attempt)], series=points.TIMES) or (None,)
+    if rows_of_file is not None and len(rows_of_file.segments) <= 1 and len(steps):
         first, last = int(steps.min()), int(steps.max())
-        parts = parts_of(snapshot.connection, [(source.id, source.state.attempt)], series=points.TIMES)
-        shown = shown_parts(snapshot.connection, parts, hidden_from={})
+        shown = shown_parts(snapshot.connection, [rows_of_file], hidden_from={})
         rows = curve(snapshot.connection, shown, first=first, last=last, at_least=2**62)
-        place = np.minimum(np.searchsorted(rows.lo, steps), max(len(rows) - 1, 0))
-        if len(rows):
-            times = np.where(rows.lo[place] == steps, rows.last[place], np.nan)
+        begin, end = np.searchsorted(rows.lo, steps, side="left"), np.searchsorted(rows.lo, steps, side="right")
+        once = end - begin == 1  # which of several rows of one step a point belongs to is not known
+        times[once] = rows.last[begin[once]]
     return Page(steps=steps, values=values, times=times, next=following)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import torch
 from msgspec import Meta, Struct
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from barograph.errors import BarographError
@@ -70,7 +71,7 @@ def pretrained_student(folder: Path, *, lora: Lora | None, seed: int) -> Student
             folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise BarographError(
             f"the model cannot be loaded: {error}",
             where=str(folder),

@@ -259,6 +259,7 @@ class RankRow(Struct, frozen=True, kw_only=True):
 
     rank: Annotated[Count, Meta(description="Its number; 0 writes the run's own series.")]
     points: Annotated[Count, Meta(description="Points in the window.")]
+    non_finite: Annotated[Count, Meta(description="How many of them are NaN or infinite.")]
     last_step: Annotated[Step | None, Meta(description="Newest step; null without points.")]
     last: Annotated[float | None, Meta(description="Newest finite value; null without any.")]
 
@@ -274,6 +275,7 @@ class Ranks(Struct, frozen=True, kw_only=True):
     mean: Annotated[list[float | None], Meta(description="Mean of the ranks' means.")]
     maximum: Annotated[list[float | None], Meta(description="Greatest of the ranks' means.")]
     highest: Annotated[list[int | None], Meta(description="The rank that has the greatest.")]
+    non_finite: Annotated[list[Count], Meta(description="Points of any rank in the bucket that are NaN or infinite.")]
     straggler: Annotated[
         int | None, Meta(description="The rank whose newest step is lowest; null if all are equally far.")
     ]

@@ -7,13 +7,13 @@ their steps (of its segments, where steps went back); `shown` is false for what 
 import csv
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal
 
 import numpy as np
 from msgspec import Meta, Struct
 
-from barograph.errors import UnknownSeries
+from barograph.errors import ExportBroken, IndexRebuilding, UnknownSeries
 from barograph.index import Index, query
 from barograph.index.query import Source
 from barograph.index.walk import Page, Place, page
@@ -53,9 +53,18 @@ class Selection(Struct, frozen=True, kw_only=True):
 
 
 def export(index: Index, run: str, selection: Selection, *, form: Format) -> Iterator[bytes]:
-    """The text of an export. Raises `UnknownRun` or `UnknownSeries` before the first piece is asked for."""
+    """The text of an export, of what was logged when it began and, where a file grows meanwhile, somewhat more.
+
+    Raises `UnknownRun`, `UnknownSeries`, or `IndexRebuilding` while not everything is in the index, before the first
+    piece is asked for; and `ExportBroken` later if a file is deleted or written anew: half of an export must not look
+    like all of it.
+    """
     with index.snapshot() as snapshot:
         known = query.series_names(snapshot, run)
+        if not snapshot.ready:
+            raise IndexRebuilding(
+                "The index is being built, and an export has all points", advice="Ask again in a moment"
+            )
     missing = [name for name in selection.names if name not in set(known)]
     if missing:
         raise UnknownSeries(
@@ -69,47 +78,57 @@ def _text(index: Index, run: str, selection: Selection, *, names: Sequence[str],
     if form == "csv":
         yield (",".join(ExportedPoint.__struct_fields__) + "\r\n").encode()
     for name in names:
-        with index.snapshot() as snapshot:
-            paths = [one.path for one in query.sources(snapshot, run)]
-        for path in paths:
+        for file in _files(index, run, name):
             place: Place | None = Place()
             while place is not None:
-                found, place = _points(index, run, name, path, selection, place=place)
+                found, place = _points(index, file, selection, run=run, name=name, place=place)
                 if found:
                     yield _csv(found) if form == "csv" else _lines(found)
 
 
-def _points(
-    index: Index, run: str, name: str, path: str, selection: Selection, *, place: Place
-) -> tuple[list[ExportedPoint], Place | None]:
-    """The next points of a series in a file, and where to go on; a file that is gone has no more."""
+class _File(Struct, frozen=True, kw_only=True):
+    """One file of the run, and what charts show of a series in it."""
+
+    path: str
+    reading: int
+    until: Step
+    without: tuple[Step, ...]
+
+
+def _files(index: Index, run: str, name: str) -> list[_File]:
+    """The files that hold a series, oldest attempt first."""
     with index.snapshot() as snapshot:
         sources = query.sources(snapshot, run)
-        source = next((one for one in sources if one.path == path), None)
+        shown = query.shown_series(snapshot, run, name, among=sources, hidden_from=hidden_from(sources))
+    named = {one.id: one for one in sources}
+    return [
+        _File(
+            path=named[one.part.source].path,
+            reading=named[one.part.source].state.reading,
+            until=one.until,
+            without=one.without,
+        )
+        for one in shown
+    ]
+
+
+def _points(
+    index: Index, file: _File, selection: Selection, *, run: str, name: str, place: Place
+) -> tuple[list[ExportedPoint], Place | None]:
+    """The next points of a series in a file, and where to go on."""
+    with index.snapshot() as snapshot:
+        source = next((one for one in query.sources(snapshot, run) if one.path == file.path), None)
         series = query.series_id(snapshot, run, name)
-        if source is None or series is None:
-            return [], None
+        if source is None or series is None or source.state.reading != file.reading:
+            raise ExportBroken("a log was deleted or written anew while it was exported", where=file.path)
         found = page(snapshot, source, series=series, place=place, most=PAGE)
-        limits = hidden_from(sources)
-        shown = query.shown_series(snapshot, run, name, among=sources, hidden_from=limits)
-    twice = next((one.without for one in shown if one.part.source == source.id), ())
-    return _exported(found, run, name, source, selection, limits=limits, twice=twice), found.next
+    return _exported(found, run, name, source, selection, file=file), found.next
 
 
 def _exported(
-    found: Page,
-    run: str,
-    name: str,
-    source: Source,
-    selection: Selection,
-    *,
-    limits: Mapping[Attempt, Step],
-    twice: Sequence[Step],
+    found: Page, run: str, name: str, source: Source, selection: Selection, *, file: _File
 ) -> list[ExportedPoint]:
-    until = limits.get(source.state.attempt)
-    visible = ~np.isin(found.steps, np.array(twice, dtype=np.int64))
-    if until is not None:
-        visible &= found.steps < until
+    visible = (found.steps <= file.until) & ~np.isin(found.steps, np.array(file.without, dtype=np.int64))
     chosen = (found.steps >= selection.first) & (found.steps <= selection.last)
     if not selection.hidden:
         chosen &= visible
@@ -158,5 +177,6 @@ def _csv(points: Sequence[ExportedPoint]) -> bytes:
 
 
 def _safe(cell: str) -> str:
-    """A name that a spreadsheet would take for a formula, made a text by an apostrophe."""
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+    """A name that a spreadsheet would take for a formula, made a text by an apostrophe; a NUL ends no cell."""
+    cell = cell.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return f"'{cell}" if cell.lstrip().startswith(_FORMULA) or cell.startswith(_FORMULA) else cell

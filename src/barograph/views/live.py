@@ -21,8 +21,9 @@ from barograph.analysis.rollup import SMOOTHING, Carried, averages
 from barograph.analysis.run_state import RunState
 from barograph.index import Index, Snapshot, query
 from barograph.index.curve import LAST
-from barograph.index.fold import LOSS
+from barograph.index.fold import LOSS, series_prefix
 from barograph.index.query import Source
+from barograph.index.source import SourceState
 from barograph.journal.layout import TRAIN
 from barograph.policy import Policy, load, loss_finite
 from barograph.records import Checkpoint, Pause
@@ -49,6 +50,8 @@ _LIGHTS: dict[VerdictWord, Light] = {
     "SKIP": "unknown",
     "ERROR": "unknown",
 }
+
+_BADNESS: tuple[Light, ...] = ("unknown", "ok", "warning", "critical")
 
 _NO_THROUGHPUT = "the throughput over time is not recorded"
 _NO_QUEUE = "the run is not fed by a training queue"
@@ -158,10 +161,21 @@ def _watch_losses(
     """The light of the losses, from the counts that the index keeps."""
     verdict = loss_finite(joined_losses(part.losses for part in newest.parts), policy=policy, now=now)
     light = _LIGHTS[verdict.verdict]
+    for rank in _other_ranks(sources, newest):
+        own = loss_finite(rank.losses, policy=policy, now=now)
+        if _BADNESS.index(_LIGHTS[own.verdict]) > _BADNESS.index(light):
+            light = _LIGHTS[own.verdict]
+            verdict = replace(own, message=f"{rank.writer}: {own.message}")
     if light != "critical" and _older_attempts_show_non_finite(sources, newest):
         light = "warning"
     watched.lights = replace(watched.lights, loss=light)
     watched.reasons["health_lights.loss"] = verdict.message
+
+
+def _other_ranks(sources: Sequence[Source], newest: NewestAttempt) -> list[SourceState]:
+    """The files of other ranks of the newest attempt that have a loss that is no number."""
+    states = [source.state for source in sources if source.state.attempt == newest.attempt]
+    return [state for state in states if series_prefix(state.writer) and state.losses.non_finite]
 
 
 def _older_attempts_show_non_finite(sources: Sequence[Source], newest: NewestAttempt) -> bool:

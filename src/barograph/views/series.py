@@ -20,7 +20,7 @@ import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from barograph.analysis.rollup import SMOOTHING, Rollup, averages, carried, combined
+from barograph.analysis.rollup import SMOOTHING, Rollup, averages, carried, combined, joined
 from barograph.errors import IndexRebuilding, UnknownSeries, UsageError
 from barograph.index import Index, Snapshot, query
 from barograph.index.curve import LAST
@@ -28,8 +28,8 @@ from barograph.index.pyramid import OddPoints
 from barograph.index.query import Source
 from barograph.records.quantities import Attempt, Step, spelled
 from barograph.views.buckets import bucket_starts, bucket_width
-from barograph.views.documents import NonFinitePoint, Ranks, Series, SeriesSet
-from barograph.views.ranks import over_ranks
+from barograph.views.documents import NonFinitePoint, Series, SeriesSet
+from barograph.views.ranks import of_ranks, over_ranks
 from barograph.views.summary import attempt_rows, hidden_from
 from barograph.views.times import document_time, step_window
 
@@ -130,13 +130,14 @@ class _Curve:
         name: str,
         cursor: str,
     ) -> None:
-        self._snapshot, self._sources, self._limits, self._run, self._name = snapshot, sources, limits, run, name
+        self._snapshot, self._sources, self._name = snapshot, sources, name
         self.shown = query.shown_series(snapshot, run, name, among=sources, hidden_from=limits)
         self._times = (
             query.shown_times(snapshot, self.shown, among=sources, hidden_from=limits)
             if asked.times or asked.since is not None or asked.until is not None
             else []
         )
+        self._of_ranks = of_ranks(snapshot, sources, limits, run=run, name=name) if asked.ranks else []
         self._asked = asked
         first, last = asked.first, asked.last
         if asked.since is not None or asked.until is not None:
@@ -161,10 +162,9 @@ class _Curve:
         odd = query.odd_points(self._snapshot, self.shown, first=begin, last=self._last, limit=NON_FINITE)
         points = int(whole.count.sum())
         written = query.count_points(self._snapshot, self.shown, first=self._window[0], last=self._window[1])
-        newest = int(buckets.lo[-1]) // self._width * self._width if len(buckets) else begin
         return Series(
             name=self._name,
-            cursor=self._new_cursor(max(newest, self._first), finest=finest),
+            cursor=self._new_cursor(_last_clean_start(buckets, begin), finest=finest),
             partial=held is not None,
             from_step=0 if held is None else held,
             width=self._width,
@@ -182,7 +182,11 @@ class _Curve:
             points=points,
             hidden_points=written - points,
             time=self._time_of(buckets) if self._asked.times else None,
-            ranks=self._ranks(buckets, begin) if self._asked.ranks else None,
+            ranks=over_ranks(
+                self._snapshot, self._of_ranks, buckets=buckets, width=self._width, begin=begin, window=self._window
+            )
+            if self._asked.ranks
+            else None,
         )
 
     def _rows(self, first: Step, last: Step, *, at_least: int, weights: tuple[int, ...] = ()) -> Rollup:
@@ -204,11 +208,14 @@ class _Curve:
         return f"{self._shape()}.{self._width}.{step}.{self._points_before(step)}.{finest}"
 
     def _points_before(self, step: Step) -> int:
-        return query.count_points(self._snapshot, self.shown, first=self._first, last=step - 1)
+        """Points of the series, of all ranks if they are asked for, before a step; those before the window as well,
+        because the moving average goes back to the first."""
+        curves = [self.shown, *(one.shown for one in self._of_ranks if one.rank)]
+        return sum(query.count_points(self._snapshot, shown, first=0, last=step - 1) for shown in curves)
 
     def _shape(self) -> int:
         """A number of everything that buckets depend on beside the points that come at the end."""
-        files = {one.id: (one.path, one.state.identity.inode, one.state.head.sum) for one in self._sources}
+        files = {one.id: (one.path, one.state.reading) for one in self._sources}
         parts = [(files[one.part.source], one.until, one.without) for one in self.shown]
         return zlib.crc32(repr((self._name, self._asked, self._first, parts)).encode("utf-8", "surrogatepass"))
 
@@ -226,6 +233,9 @@ class _Curve:
     def _non_finite(self, odd: OddPoints, rows: Rollup) -> list[NonFinitePoint]:
         after = odd.after
         if np.isnan(after).any():  # the first points of a file: what is shown of an older attempt may know one
+            before = self._rows(0, int(odd.steps.min()) - 1, at_least=1)
+            if len(rows) == 0 or before.finite.any():
+                rows = joined([before, rows.of_weights(()).part(rows.lo >= int(odd.steps.min()))])
             place = np.searchsorted(rows.hi, odd.steps, side="left") - 1
             known = np.maximum.accumulate(np.where(rows.finite > 0, np.arange(len(rows)), -1))
             earlier = np.where(place >= 0, known[np.maximum(place, 0)], -1)
@@ -236,28 +246,20 @@ class _Curve:
         ]
 
     def _time_of(self, buckets: Rollup) -> list[float | None]:
+        """The time of the row at the last step of each bucket."""
         if not len(buckets):
             return []
-        rows = query.curve(
-            self._snapshot, self._times, first=int(buckets.lo[0]), last=LAST, at_least=self._asked.buckets
-        )
-        if not len(rows):
-            return [None] * len(buckets)
-        place = np.minimum(np.searchsorted(rows.hi, buckets.hi, side="left"), len(rows) - 1)
-        return [round(value, 3) if math.isfinite(value) else None for value in rows.last[place].tolist()]
-
-    def _ranks(self, buckets: Rollup, begin: Step) -> Ranks:
-        return over_ranks(
-            self._snapshot,
-            self._sources,
-            self._limits,
-            run=self._run,
-            name=self._name,
-            buckets=buckets,
-            width=self._width,
-            first=begin,
-            last=self._last,
-        )
+        first, last = int(buckets.lo.min()), int(buckets.hi.max())
+        rows = query.curve(self._snapshot, self._times, first=first, last=last, at_least=self._asked.buckets)
+        place = np.searchsorted(rows.hi, buckets.hi, side="left")
+        times = []
+        for at, step in zip(place.tolist(), buckets.hi.tolist(), strict=True):
+            if at < len(rows) and rows.hi[at] == step:
+                times.append(float(rows.last[at]))
+            else:  # a coarse row ends elsewhere: a series that is logged now and then
+                own = query.curve(self._snapshot, self._times, first=step, last=step, at_least=LAST)
+                times.append(float(own.last[-1]) if len(own) else math.nan)
+        return [round(value, 3) if math.isfinite(value) else None for value in times]
 
 
 def _numbers(values: NDArray[np.float64], *, exact: NDArray[np.bool_], finest: int) -> list[float | None]:
@@ -270,6 +272,15 @@ def _exactly(values: NDArray[np.float64]) -> list[float | None]:
     if np.isfinite(values).all():
         return found
     return [value if value is not None and math.isfinite(value) else None for value in found]
+
+
+def _last_clean_start(buckets: Rollup, begin: Step) -> Step:
+    """The first step of the newest bucket of which no earlier one has a point: from there on, buckets can be sent again
+    without saying anything twice. Coarse rows reach over the edges of buckets."""
+    for place in range(len(buckets) - 1, 0, -1):
+        if buckets.hi[place - 1] < buckets.lo[place]:
+            return int(buckets.lo[place])
+    return begin
 
 
 def _decimals(rows: Rollup) -> int:
