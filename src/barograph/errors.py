@@ -17,6 +17,8 @@
     ├── IndexRebuilding         what was asked for may be there, but is not indexed yet
     ├── ExportBroken            what was being exported is not there any more
     └── CheckpointError         a checkpoint folder cannot be used
+        ├── UnsupportedFormat   its weights are in a format that is not read
+        └── CheckpointChanged   it changed, or was cut, while it was read
 
 A message says what was wrong, the value seen, where, and what to do. The parts are attributes as well.
 """
@@ -111,3 +113,11 @@ class IndexRebuilding(BarographError):
 
 class CheckpointError(BarographError):
     """A checkpoint folder is incomplete, of an unsupported format, or not a checkpoint."""
+
+
+class UnsupportedFormat(CheckpointError):
+    """The weights are there, in a format that is not read; `advice` says how to save them in one that is."""
+
+
+class CheckpointChanged(CheckpointError):
+    """A file of a checkpoint was written to, or cut, while it was read: nothing of the pass is valid."""

@@ -2,6 +2,7 @@
 
 from barograph.records.evaluation import Answer, ExactMatch, Verdict
 from barograph.records.training import Alert, Checkpoint, Collector, CollectorFailed, Columns, Step
+from barograph.records.weights import TensorPass, WeightsPass
 from barograph.records.writing import (
     FORMAT,
     Banner,
@@ -29,6 +30,8 @@ Record = (
     | Answer
     | ExactMatch
     | Verdict
+    | TensorPass
+    | WeightsPass
     | RunComplete
 )
 
@@ -48,6 +51,8 @@ KINDS: tuple[type[Record], ...] = (
     Answer,
     ExactMatch,
     Verdict,
+    TensorPass,
+    WeightsPass,
     RunComplete,
 )
 
@@ -70,5 +75,7 @@ __all__ = [
     "RejectedValue",
     "RunComplete",
     "Step",
+    "TensorPass",
     "Verdict",
+    "WeightsPass",
 ]
