@@ -1,5 +1,6 @@
 """A policy is one of ours or a file; what it does not know it refuses, naming the file, the key and what is known."""
 
+import json
 import math
 import os
 import re
@@ -21,6 +22,17 @@ def tables(policy: Policy) -> dict[str, dict[str, object]]:
     return said
 
 
+def toml(values: dict[str, object], prefix: str = "") -> str:
+    """Nested tables as dotted keys."""
+    lines = []
+    for key, value in values.items():
+        if isinstance(value, dict):
+            lines.append(toml(value, f"{prefix}{key}."))
+        else:
+            lines.append(f"{prefix}{key} = {json.dumps(value) if isinstance(value, str) else value}")
+    return "\n".join(lines)
+
+
 def written(folder: Path, text: str, name: str = "mine.toml") -> Path:
     path = folder / name
     path.write_text(text)
@@ -38,12 +50,23 @@ def test_the_contract_has_the_values_of_its_documents() -> None:
     contract = load("contract")
     assert contract.loss_finite.max_non_finite == 0, "NaN/Inf loss: critical, stop immediately"
     assert contract.exact_match_gain.min_items == 100
+    drift, stability = contract.layer_drift, contract.weight_stability
+    assert (drift.pattern_ratio, drift.minimal_below, drift.significant_above) == (1.5, 0.10, 0.30)
+    assert (drift.yellow_from, drift.red_above) == (0.20, 0.35)
+    assert (stability.max_abs_warning, stability.max_abs_critical) == (100.0, 150.0)
+    assert (stability.min_abs_warning, stability.min_abs_critical) == (1e-10, 1e-12)
 
 
 def test_ours_differs_from_the_contract_only_where_it_says_so() -> None:
     ours, contract = tables(load()), tables(load("contract"))
     changed = {(table, key) for table in ours for key in ours[table] if ours[table][key] != contract[table][key]}
-    assert changed == {("loss_finite", "min_points")}
+    changed -= {("weight_stability", key) for key in ours["weight_stability"]}  # every rule is another one
+    assert changed == {
+        ("loss_finite", "min_points"),
+        *(("layer_drift", key) for key in ("minimal_below", "significant_above", "yellow_from", "red_above")),
+        ("interpretation", "exploding"),
+        ("interpretation", "exploding_top"),
+    }
 
 
 def test_a_file_replaces_single_keys_of_its_base(tmp_path: Path) -> None:
@@ -57,6 +80,12 @@ def test_a_file_replaces_single_keys_of_its_base(tmp_path: Path) -> None:
     assert load(str(path)) == policy
 
 
+def test_a_table_inside_a_table_is_replaced_key_by_key(tmp_path: Path) -> None:
+    path = written(tmp_path, 'base = "default"\n[interpretation.spike]\naction = "Look at the batch"')
+    spike, base = load(path).interpretation.spike, load("default").interpretation.spike
+    assert (spike.action, spike.cause) == ("Look at the batch", base.cause)
+
+
 def test_a_base_may_be_a_file_beside_the_file(tmp_path: Path) -> None:
     written(tmp_path, 'base = "contract"\n[run_state]\ncrashed_after_s = 60.0\n[loss_finite]\nmin_points = 7', "a.toml")
     (tmp_path / "sub").mkdir()
@@ -66,10 +95,7 @@ def test_a_base_may_be_a_file_beside_the_file(tmp_path: Path) -> None:
 
 
 def test_a_file_without_a_base_must_say_everything(tmp_path: Path) -> None:
-    every = "\n".join(
-        f"[{table}]\n" + "\n".join(f"{key} = {value}" for key, value in keys.items())
-        for table, keys in tables(load()).items()
-    )
+    every = "\n".join(f"[{table}]\n{toml(keys)}" for table, keys in tables(load()).items())
     assert tables(load(written(tmp_path, every))) == tables(load())
     with pytest.raises(PolicyError, match="missing required field `loss_finite`"):
         load(written(tmp_path, "[run_state]\ncrashed_after_s = 1.0"))

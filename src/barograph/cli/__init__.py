@@ -12,11 +12,13 @@ import typer
 
 from barograph import __version__
 from barograph.cli.demo import demo
+from barograph.cli.drift import drift
 from barograph.cli.serve import serve
+from barograph.cli.stability import stability
 from barograph.cli.token import token
 from barograph.errors import BarographError, UsageError
 
-COMMANDS: tuple[Callable[..., None], ...] = (demo, serve, token)
+COMMANDS: tuple[Callable[..., None], ...] = (demo, serve, drift, stability, token)
 
 app = typer.Typer(
     name="barograph",

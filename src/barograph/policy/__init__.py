@@ -1,8 +1,24 @@
 """Thresholds -> verdicts. What is judged lies in `analysis/`; what it is compared with lies in TOML, here."""
 
 from barograph.policy.exact_match_gain import exact_match_gain
+from barograph.policy.layer_drift import drift_band, drift_colour, drift_findings, interpreted, layer_drift
 from barograph.policy.load import load
 from barograph.policy.loss_finite import loss_finite
 from barograph.policy.tables import Policy
+from barograph.policy.weight_stability import ParameterStability, parameter_stability, weight_alerts, weight_stability
 
-__all__ = ["Policy", "exact_match_gain", "load", "loss_finite"]
+__all__ = [
+    "ParameterStability",
+    "Policy",
+    "drift_band",
+    "drift_colour",
+    "drift_findings",
+    "exact_match_gain",
+    "interpreted",
+    "layer_drift",
+    "load",
+    "loss_finite",
+    "parameter_stability",
+    "weight_alerts",
+    "weight_stability",
+]

@@ -41,10 +41,15 @@ def _tables(policy: str | Path, *, depth: int) -> dict[str, object]:
     if not isinstance(base, str):
         raise PolicyError(f"`base` is {base!r}", where=_where(policy), advice='Use base = "default" or a file name')
     beside = base if base in SHIPPED else Path(policy).parent / base
-    merged = _tables(beside, depth=depth + 1)
-    for table, values in own.items():
-        below = merged.get(table)
-        merged[table] = {**below, **values} if isinstance(below, Mapping) and isinstance(values, Mapping) else values
+    return _merged(_tables(beside, depth=depth + 1), own)
+
+
+def _merged(below: Mapping[str, object], own: Mapping[str, object]) -> dict[str, object]:
+    """`below` with the keys of `own` in place of its own; tables on both sides are merged in turn."""
+    merged = dict(below)
+    for key, value in own.items():
+        other = merged.get(key)
+        merged[key] = _merged(other, value) if isinstance(other, Mapping) and isinstance(value, Mapping) else value
     return merged
 
 
