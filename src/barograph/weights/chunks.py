@@ -1,7 +1,7 @@
 """How a tensor is cut into chunks, how a chunk reaches a kernel, and how the chunks' results become the tensor's.
 
-A chunk is at most 512 KiB per side, which two threads' caches hold. It holds whole rows, or a piece of one long row, so
-that rows of zeros can be counted; the cut is a constant of the fingerprint's format.
+A chunk is at most 1 MiB per side: with smaller ones the calls cost more than the caches save. It holds whole rows, or a
+piece of one long row, so that rows of zeros can be counted; the cut is a constant of the fingerprint's format.
 """
 
 import math
@@ -19,7 +19,7 @@ try:
 except ImportError as error:
     raise MissingExtra("numba", extra="weights", purpose="Reading the weights of checkpoints") from error
 
-CHUNK_BYTES = 512 * 1024
+CHUNK_BYTES = 1024 * 1024
 WORD = 8
 _MASK = 2**64 - 1
 
