@@ -192,6 +192,14 @@ def test_what_holds_no_weights_says_so(tmp_path: Path) -> None:
     assert "not a regular file" in str(refused(tmp_path))
 
 
+def test_what_a_trainer_saves_beside_the_weights_is_not_taken_for_them(tmp_path: Path) -> None:
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state_0.pth", "training_args.bin"):
+        (tmp_path / name).write_bytes(b"x")
+    assert "no weights in the folder" in str(refused(tmp_path))
+    (tmp_path / "pytorch_model.bin").write_bytes(b"x")
+    assert "PyTorch weights saved as a pickle" in str(refused(tmp_path))
+
+
 def test_shards_without_their_index_are_still_being_written(tmp_path: Path, make: Any) -> None:
     for number in (1, 2):
         make.write(tmp_path / f"model-0000{number}-of-00002.safetensors", ones(make, f"w{number}"))

@@ -57,7 +57,8 @@ REFUSED = (
 )
 """Every one that is known; the first that fits names the error."""
 
-QUANTISED = "Dequantise the model and save it in bfloat16, or compare the checkpoints it was made from"
+BESIDE = ("optimizer*", "scheduler*", "scaler*", "rng_state*", "training_args.bin")
+"""What a trainer saves beside the weights; it says nothing about their format."""
 
 
 def refuse_file(path: Path) -> None:
@@ -73,7 +74,7 @@ def refuse_file(path: Path) -> None:
 def refuse_folder(folder: Path) -> None:
     """Raise the error that fits a folder without safetensors: by format, or that there are no weights."""
     for known in REFUSED:
-        found = sorted(folder.glob(known.pattern))
+        found = [file for file in sorted(folder.glob(known.pattern)) if not any(map(file.match, BESIDE))]
         if found:
             raise UnsupportedFormat(f"{known.name} is not read", where=str(found[0]), advice=known.advice)
     raise CheckpointError(
