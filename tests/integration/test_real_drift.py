@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from barograph.analysis.layer_drift import LayerDrift, layer_drift
 from barograph.analysis.weight_stability import weight_stability
 from barograph.policy import load, parameter_stability
+from barograph.train.smollm2 import smollm2
 from barograph.weights import Pass, drift_pass, open_checkpoint
 
 Tensors = Mapping[str, npt.NDArray[np.float64]]
@@ -35,8 +36,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def base() -> Path:
     """SmolLM2-135M-Instruct in bfloat16."""
-    loader = pytest.importorskip("barograph.train.smollm2")
-    return Path(loader.smollm2(lambda _stage: None))
+    return smollm2(lambda _stage: None)
 
 
 @pytest.fixture(scope="module", autouse=True)
