@@ -177,9 +177,13 @@ def built_page() -> None:
         )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium(built_page: None) -> Iterator[Browser]:
-    """Chromium from `$CHROMIUM` or the path; without one the browser tests fail, they are never skipped."""
+    """Chromium from `$CHROMIUM` or the path; without one the browser tests fail, they are never skipped.
+
+    One per module: while it is there, Playwright's event loop runs in this thread, and tests of other rooms that come
+    after it in the same process could not run theirs.
+    """
     named = os.environ.get("CHROMIUM")
     found = named or next((path for name in CHROMIUM_NAMES if (path := shutil.which(name))), None)
     if found is None:

@@ -429,3 +429,238 @@ def test_one_broken_chart_leaves_the_others_alive(begin_run: BeginRun, serve: Se
     drawn(page, "eval/loss")
     assert [said for said in watched.complaints if not said.startswith("console: TypeError")] == []
     watched.complaints.clear()
+
+
+def test_the_keyboard_cursor_is_announced_while_points_come_in(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    run = begin_run("alpha")
+    run.train(1, 60)
+    page = watch(serve().url).open()
+    main_drawn(page)
+    page.locator("[data-card=curve]").get_by_role("slider", name=re.compile("Chart cursor")).focus()
+    page.keyboard.press("ArrowLeft")
+    said = page.locator("[data-card=curve] .plot").get_by_role("status")
+    for step in range(61, 81):
+        run.train(step, step)
+        page.wait_for_timeout(80)
+        if said.text_content():
+            break
+    expect(said).to_have_text(re.compile("^step 59: "), timeout=1)
+
+
+def test_the_tooltip_of_a_mouse_that_is_still_keeps_its_step(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    run = begin_run("alpha")
+    run.train(1, 101)
+    page = watch(serve().url).open()
+    main_drawn(page)
+    box = over(page.locator("[data-card=curve]"))
+    page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + 60)
+    tip = page.get_by_test_id("tooltip")
+    expect(tip).to_contain_text("step 81")
+    before = tip.bounding_box()
+    run.train(102, 160)
+    main_drawn(page, "at step 160")
+    expect(tip).to_contain_text("step 81")
+    page.wait_for_timeout(100)
+    after = tip.bounding_box()
+    assert before is not None
+    assert after is not None
+    assert before["x"] - after["x"] > box["width"] * 0.2
+    page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + 61)
+    expect(tip).to_contain_text("step 128")
+
+
+INK_IN_THE_MIDDLE = """() => {
+    const canvas = document.querySelector('[data-card=curve] canvas');
+    const over = document.querySelector('[data-card=curve] .u-over');
+    const ratio = canvas.width / canvas.clientWidth;
+    const [left, right] = [0.4, 0.6].map((share) => Math.round((over.offsetLeft + over.clientWidth * share) * ratio));
+    const [top, high] = [over.offsetTop * ratio, over.clientHeight * ratio];
+    const wide = right - left;
+    const { data } = canvas.getContext('2d').getImageData(left, top, wide, high);
+    // a grid line is grey; the line of the loss is not
+    const row = new Map();
+    for (let at = 0; at < data.length; at += 4) {
+        const [red, green, blue, alpha] = data.slice(at, at + 4);
+        const coloured = alpha > 40 && Math.max(red, green, blue) - Math.min(red, green, blue) > 40;
+        if (coloured) row.set((at / 4) % wide, true);
+    }
+    return row.size / wide;
+}"""
+
+
+def test_no_line_bridges_the_time_between_two_attempts(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    now = time.time()
+    first = begin_run("alpha", begun=now - 1000)
+    first.append(*(Step(step=step, loss=2.0, time=now - 1000 + step) for step in range(1, 101)))
+    second = begin_run("alpha", attempt=2, begun=now - 100, resumed_from="checkpoint-100")
+    second.append(*(Step(step=step, loss=2.0, time=now - 200 + step) for step in range(101, 201)))
+    second.append(Alert(time=now - 500, title="Pressure", text="", level="warning", step=100))
+    page = watch(serve().url).open("?x=clock")
+    main_drawn(page)
+    page.wait_for_timeout(200)
+    inked = page.evaluate(INK_IN_THE_MIDDLE)
+    assert 0 < inked < 0.2, "only the alert stands between the attempts, at its own time"
+    box = over(page.locator("[data-card=curve]"))
+    page.mouse.move(box["x"] + box["width"] * 0.45, box["y"] + 60)
+    page.wait_for_timeout(100)
+    expect(page.get_by_test_id("tooltip")).to_have_count(0)
+    page.mouse.move(box["x"] + box["width"] * 0.05, box["y"] + 60)
+    expect(page.get_by_test_id("tooltip")).to_contain_text("step 5")
+    tip = page.get_by_test_id("tooltip").locator(".tip-time").inner_text()
+    assert tip.endswith(page.get_by_test_id("zone").inner_text())
+    page.get_by_role("button", name="step", exact=True).first.click()
+    page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 60)
+    expect(page.get_by_test_id("tooltip")).to_contain_text("step 10")
+    assert page.evaluate(INK_IN_THE_MIDDLE) == 1
+
+
+def test_the_buttons_zoom_around_the_pin_else_the_newest_end_and_out_to_the_whole_run(
+    begin_run: BeginRun, serve: Serve, watch: Watch
+) -> None:
+    begin_run("alpha").train(1, 401)
+    page = watch(serve().url).open()
+    main_drawn(page)
+    page.get_by_role("button", name="Zoom in").click()
+    main_drawn(page, "over steps 201 to 401")
+    for _ in range(2):
+        page.get_by_role("button", name="Zoom out").click(force=True)
+        expect(page.get_by_test_id("paused")).to_have_count(0)
+    main_drawn(page, "over steps 1 to 401")
+    assert "from" not in query(page)
+    box = over(page.locator("[data-card=curve]"))
+    page.mouse.click(box["x"] + box["width"] / 4, box["y"] + 60)
+    expect(page.get_by_test_id("pin")).to_contain_text("101")
+    page.get_by_role("button", name="Zoom in").click()
+    main_drawn(page, "over steps 51 to 251")
+
+
+def fingers(page: Page, *moves: list[tuple[float, float]]) -> None:
+    """Put fingers down at the first places, move them through the others, and lift them."""
+    session = page.context.new_cdp_session(page)
+    for at, places in enumerate(moves):
+        points = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(places)]
+        session.send("Input.dispatchTouchEvent", {"type": "touchMove" if at else "touchStart", "touchPoints": points})
+    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
+def test_one_finger_moves_a_zoomed_chart_and_two_zoom_it(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    begin_run("alpha").train(1, 400)
+    page = watch(serve().url, width=390, height=700, touch=True).open("?from=200&to=300")
+    main_drawn(page, "over steps 200 to 300")
+    chart = page.locator("[data-card=curve] .u-over")
+    chart.scroll_into_view_if_needed()
+    box = over(page.locator("[data-card=curve]"))
+    y = box["y"] + box["height"] / 2
+    left, wide = box["x"], box["width"]
+    fingers(page, *([(left + wide * (0.2 + 0.1 * at), y)] for at in range(6)))
+    page.wait_for_function("() => new URLSearchParams(location.search).get('from') !== '200'")
+    first, last = int(query(page)["from"][0]), int(query(page)["to"][0])
+    assert 140 <= first <= 165
+    assert 99 <= last - first <= 102
+    fingers(page, *([(left + wide * (0.4 - 0.05 * at), y), (left + wide * (0.6 + 0.05 * at), y)] for at in range(5)))
+    page.wait_for_function(f"() => new URLSearchParams(location.search).get('from') !== '{first}'")
+    closer = int(query(page)["to"][0]) - int(query(page)["from"][0])
+    assert 30 <= closer <= 40
+    scrolled = page.evaluate("scrollY")
+    fingers(page, *([(left + wide / 2, y - 20 * at)] for at in range(10)))
+    page.wait_for_function("(before) => scrollY > before", arg=scrolled)
+    assert int(query(page)["to"][0]) - int(query(page)["from"][0]) == closer
+
+
+@pytest.mark.parametrize("where", ["", "&page=charts"])
+def test_a_smoothed_value_of_several_runs_is_called_so(
+    begin_run: BeginRun, serve: Serve, watch: Watch, where: str
+) -> None:
+    begin_run("alpha").train(1, 50)
+    begin_run("beta").train(1, 50)
+    page = watch(serve().url).open(f"?run=alpha&with=beta{where}")
+    place = page.locator("[data-series=loss]" if where else "[data-card=curve]")
+    expect(place.get_by_text("smoothed", exact=True)).to_have_count(1)
+    page.get_by_role("slider", name="Smoothing").fill("0")
+    expect(place.get_by_text("smoothed", exact=True)).to_have_count(0)
+
+
+def test_the_value_of_one_run_is_its_newest_point_not_the_mean_of_a_bucket(
+    begin_run: BeginRun, serve: Serve, watch: Watch
+) -> None:
+    begin_run("alpha", total_steps=5000).train(1, 5000, losses={5000: 7.25})
+    page = watch(serve().url).open("?page=charts")
+    drawn(page)
+    expect(card(page, "loss").locator(".values b")).to_have_text("7.250")
+
+
+def test_the_open_table_and_the_hidden_ranks_are_in_the_address(
+    begin_run: BeginRun, serve: Serve, watch: Watch
+) -> None:
+    begin_run("alpha").train(1, 30)
+    begin_run("alpha", writer="rank1").train(1, 30)
+    page = watch(serve().url).open()
+    main_drawn(page)
+    page.get_by_role("button", name="ranks").click()
+    page.get_by_role("button", name="table").first.click()
+    assert query(page)["table"] == ["open"]
+    assert query(page)["ranks"] == ["off"]
+    page.reload()
+    expect(page.locator("[data-card=curve] tbody tr").first).to_be_visible()
+    expect(page.get_by_role("button", name="ranks")).to_have_attribute("aria-pressed", "false")
+
+
+def test_the_address_says_what_is_shown_not_what_was_asked_for(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    for number in range(12):
+        begin_run(f"run-{number}").train(1, 20)
+    others = ",".join(f"run-{number}" for number in range(1, 12))
+    page = watch(serve().url).open(f"?run=run-0&smoothing=0.5&attempt=77&with={others}")
+    main_drawn(page, "line")
+    page.wait_for_function("() => !location.search.includes('attempt')")
+    assert query(page)["smoothing"] == ["0.6"]
+    assert query(page)["with"] == [",".join(f"run-{number}" for number in range(1, 8))]
+
+
+def test_nothing_scrolls_sideways_on_the_narrowest_phone(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    begin_run("alpha").train(1, 40)
+    page = watch(serve().url, width=320, height=640).open("?smoothing=0.999")
+    main_drawn(page)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    row = page.locator(".smoothing").bounding_box()
+    assert row is not None
+    assert page.locator(".smoothing").evaluate("(row) => row.scrollWidth <= row.clientWidth")
+
+
+def test_a_run_without_a_finite_value_has_no_numbers_on_its_axis(
+    begin_run: BeginRun, serve: Serve, watch: Watch
+) -> None:
+    begin_run("alpha").train(1, 30, losses=dict.fromkeys(range(1, 31), math.nan))
+    watched = watch(serve().url)
+    watched.page.add_init_script(
+        "window.said = []; const say = CanvasRenderingContext2D.prototype.fillText;"
+        " CanvasRenderingContext2D.prototype.fillText = function (text, ...rest)"
+        " { said.push(String(text)); return say.call(this, text, ...rest); };"
+    )
+    page = watched.open()
+    main_drawn(page, "newest not finite")
+    expect(page.get_by_test_id("no-finite-value")).to_be_visible()
+    expect(page.get_by_test_id("nan-legend")).to_have_text("▲30 NaN")
+    page.evaluate("said.length = 0")
+    page.set_viewport_size({"width": 1300, "height": 1000})
+    page.wait_for_function("() => said.length > 0")
+    assert not {"0", "0.5", "1"} & set(page.evaluate("said"))
+
+
+def test_an_infinity_is_spelled_out_under_the_cursor(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    begin_run("alpha").train(1, 101, losses={51: math.inf})
+    page = watch(serve().url).open()
+    main_drawn(page)
+    box = over(page.locator("[data-card=curve]"))
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 60)
+    expect(page.get_by_test_id("tooltip")).to_contain_text("+Infinity at 51")
+
+
+def test_what_is_not_finite_on_another_rank_is_marked_and_said(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    begin_run("alpha").train(1, 101)
+    begin_run("alpha", writer="rank3").train(1, 101, losses={51: math.nan})
+    page = watch(serve().url).open()
+    main_drawn(page)
+    expect(page.get_by_text("rank 3: 1 not finite")).to_be_visible()
+    box = over(page.locator("[data-card=curve]"))
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 60)
+    expect(page.get_by_test_id("tooltip")).to_contain_text(re.compile(r"rank 3\s*1 not finite"))

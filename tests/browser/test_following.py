@@ -5,22 +5,24 @@ from __future__ import annotations
 import re
 import statistics
 import time
+import urllib.request
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import CDPSession, Page, Response, expect
 
-from barograph.records import Heartbeat, Step
+from barograph.records import Checkpoint, Heartbeat, Step
 
 if TYPE_CHECKING:
-    from tests.browser.conftest import BeginRun, Run, Serve, Watch, Watched
+    from tests.browser.conftest import BeginRun, Run, Serve, Server, Watch, Watched
 
 SOON_MS = 300
 FRAME_MS = 16
 FIRST_CHART_MS = 1000
 LARGEST_HEAP = 50e6
 IDLE_BYTES = 1024
+TABS = 8
 CHARTS = 12
 NAMES = tuple(f"group{number % 3}/metric_{number}" for number in range(CHARTS - 1))
 SEEN = """() => {
@@ -34,6 +36,10 @@ SEEN = """() => {
 }"""
 
 
+HIDE = (
+    "(hidden) => { Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});"
+    " document.dispatchEvent(new Event('visibilitychange')); }"
+)
 FIRST_CHART = """new MutationObserver((_, self) => {
     const chart = document.querySelector('[data-card=curve] [role=img]');
     if (!/newest/.test(chart?.getAttribute('aria-label') ?? '')) return;
@@ -147,7 +153,26 @@ def test_a_fast_writer_does_not_make_a_fast_asker(begin_run: BeginRun, serve: Se
     live = [url for url in watched.asked if "/api/status/live" in url]
     large = [each for each in series_asked(watched) if each["buckets"] != ["100"]]
     assert len(large) <= 10 * seconds + 3
-    assert len(live) <= 2.5 * seconds + 3
+    assert len(live) <= 2 * seconds + 3
+
+
+def test_what_a_run_consists_of_is_asked_for_every_two_seconds_at_most(
+    begin_run: BeginRun, serve: Serve, watch: Watch
+) -> None:
+    run = begin_run("alpha")
+    run.train(1, 50)
+    watched = watch(serve().url)
+    page = watched.open()
+    drawn(page, 50)
+    watched.asked.clear()
+    begun = time.monotonic()
+    for step in range(51, 86):
+        run.train(step, step)
+        run.append(Checkpoint(step=step, time=time.time(), path=f"/out/checkpoint-{step}"))
+        page.wait_for_timeout(80)
+    expect(page.locator("[data-card=checkpoints]")).to_contain_text("checkpoint-85")
+    seconds = time.monotonic() - begun
+    assert len([url for url in watched.asked if url.endswith("/api/runs/alpha")]) <= seconds / 2 + 2
 
 
 def test_one_stream_is_open_and_none_while_the_tab_is_hidden(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
@@ -157,21 +182,96 @@ def test_one_stream_is_open_and_none_while_the_tab_is_hidden(begin_run: BeginRun
     page = watched.open()
     drawn(page, 20)
     assert len([url for url in watched.asked if url.endswith("/api/events")]) == 1
-    hide = (
-        "(hidden) => { Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});"
-        " document.dispatchEvent(new Event('visibilitychange')); }"
-    )
-    page.evaluate(hide, True)
+    page.evaluate(HIDE, True)
     page.wait_for_timeout(300)
     watched.asked.clear()
     run.train(21, 30)
     page.wait_for_timeout(1500)
     assert watched.asked == []
-    page.evaluate(hide, False)
+    page.evaluate(HIDE, False)
     drawn(page, 30)
     assert len([url for url in watched.asked if url.endswith("/api/events")]) == 1
     run.train(31, 40)
     drawn(page, 40)
+
+
+def clients(server: Server) -> int:
+    """How many listen to the server's events."""
+    with urllib.request.urlopen(server.url + "metrics", timeout=5) as reply:
+        found = re.search(r"^barograph_event_clients (\d+)(?:\.0)?$", reply.read().decode(), re.MULTILINE)
+    assert found is not None
+    return int(found[1])
+
+
+def told(page: Page, server: Server) -> None:
+    """Wait until one stream is there, and this page has no reason to poll: a run that trains is polled every second."""
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    deadline = time.monotonic() + 10
+    while True:
+        asked.clear()
+        page.wait_for_timeout(2500)
+        if clients(server) == 1 and len([url for url in asked if "/api/status/live" in url]) <= 1:
+            return
+        assert time.monotonic() < deadline, f"{clients(server)} streams, asked {asked}"
+
+
+def test_all_visible_tabs_of_a_browser_follow_by_one_stream(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    """HTTP/1.1 has six connections for one server: a stream in each tab would leave none to ask with."""
+    run = begin_run("alpha")
+    run.train(1, 20)
+    server = serve()
+    watched = watch(server.url)
+    pages = [watched.open(), *(watched.page.context.new_page() for _ in range(TABS - 1))]
+    for page in pages[1:]:
+        page.goto(server.url)
+    for page in pages:
+        drawn(page, 20)
+    told(pages[-1], server)
+    run.train(21, 30)
+    for page in pages:
+        drawn(page, 30)
+        expect(page.get_by_test_id("connection")).to_have_attribute("data-state", "live")
+    assert clients(server) == 1
+
+
+@pytest.mark.parametrize("way", ["closed", "hidden"])
+def test_the_stream_passes_on_when_its_tab_is_closed_or_hidden(
+    begin_run: BeginRun, serve: Serve, watch: Watch, way: str
+) -> None:
+    run = begin_run("alpha")
+    run.train(1, 20)
+    server = serve()
+    watched = watch(server.url)
+    first = watched.open()
+    drawn(first, 20)
+    second = watched.page.context.new_page()
+    second.goto(server.url)
+    drawn(second, 20)
+    told(second, server)
+    if way == "closed":
+        first.close()
+    else:
+        first.evaluate(HIDE, True)
+    told(second, server)
+    run.train(21, 30)
+    drawn(second, 30)
+    if way == "hidden":
+        first.evaluate(HIDE, False)
+        drawn(first, 30)
+        told(first, server)
+
+
+def test_a_browser_without_locks_has_a_stream_in_the_tab(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    run = begin_run("alpha")
+    run.train(1, 20)
+    server = serve()
+    watched = watch(server.url)
+    watched.page.add_init_script("delete Navigator.prototype.locks")
+    page = watched.open()
+    drawn(page, 20)
+    assert page.evaluate("'locks' in navigator") is False
+    told(page, server)
 
 
 def test_without_a_stream_the_page_polls(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 DESK = (1440, 1000)
 PHONE = (390, 844)
+NARROWEST = 320
 SMALLEST_TARGET = 44
 LEAST_LINE_CONTRAST = 3.0
 REGIMES = ("plain_sft", "regime3")
@@ -189,6 +190,14 @@ def test_the_charts_page_fits_a_phone(url: str, watch: Watch) -> None:
         SMALLEST_TARGET - 0.5,
     )
     assert small == []
+
+
+@pytest.mark.parametrize("query", ["", "?page=charts"], ids=["overview", "charts"])
+def test_the_narrowest_phone_needs_no_sideways_scroll(url: str, watch: Watch, query: str) -> None:
+    page = watch(url, width=NARROWEST, height=640, touch=True).open(query)
+    loss = page.locator("[data-card=curve], [data-series=loss]").get_by_role("img")
+    expect(loss).to_have_attribute("aria-label", re.compile("newest"))
+    assert page.evaluate("document.documentElement.scrollWidth") <= NARROWEST
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+import shutil
 import time
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
+import msgspec
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
@@ -331,11 +333,11 @@ def test_the_address_holds_the_view(begin_run: BeginRun, serve: Serve, watch: Wa
         "series": "grad_norm",
         "smoothing": "0.6",
         "log": "grad_norm",
-        "from": "75",
-        "to": "226",
+        "from": "150",
+        "to": "300",
     }
     page.reload()
-    expect(chart(page)).to_have_attribute("aria-label", re.compile("^grad_norm over steps 75 to 226"))
+    expect(chart(page)).to_have_attribute("aria-label", re.compile("^grad_norm over steps 150 to 300"))
     expect(page.get_by_role("button", name="log y")).to_have_attribute("aria-pressed", "true")
     assert query(page) == kept
     assert any("smoothing=0.6" in url for url in watched.asked if "/api/series" in url)
@@ -390,6 +392,38 @@ def test_an_empty_root_says_what_to_run_and_fills_by_itself(begin_run: BeginRun,
     begin_run("alpha").train(1, 30)
     drawn(page)
     expect(empty).to_have_count(0)
+
+
+def test_an_emptied_root_says_again_what_to_run_and_fills_by_itself(
+    begin_run: BeginRun, serve: Serve, watch: Watch, runs: Path
+) -> None:
+    begin_run("alpha").train(1, 30)
+    watched = watch(serve().url)
+    watched.away_is_expected = True
+    page = watched.open()
+    drawn(page)
+    shutil.rmtree(runs / "alpha")
+    expect(page.get_by_test_id("no-run")).to_contain_text("barograph demo", timeout=10_000)
+    begin_run("beta").train(1, 40)
+    wait_for_step(page, 40)
+    assert query(page) == {"run": "beta"}
+
+
+def test_a_run_that_is_not_there_is_asked_for_ever_more_rarely(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    run = begin_run("alpha")
+    run.train(1, 10)
+    watched = watch(serve().url)
+    watched.away_is_expected = True
+    page = watched.open("?run=omega")
+    expect(page.get_by_test_id("refused")).to_contain_text("omega")
+    page.wait_for_timeout(300)
+    watched.asked.clear()
+    for step in range(11, 27):
+        run.train(step, step)
+        page.wait_for_timeout(250)
+    assert len([url for url in watched.asked if "/api/status/live" in url]) <= 2
+    begin_run("omega").train(1, 15)
+    wait_for_step(page, 15)
 
 
 def test_a_run_without_points_differs_from_a_run_that_is_not_there(
@@ -653,6 +687,25 @@ def test_a_health_light_says_its_reason_when_it_is_touched(begin_run: BeginRun, 
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+@pytest.mark.parametrize("width", [390, 320])
+def test_the_reason_of_each_light_and_dash_stays_within_the_page(
+    begin_run: BeginRun, serve: Serve, watch: Watch, width: int
+) -> None:
+    begin_run("alpha").train(1, 60, losses={40: math.nan})
+    page = watch(serve().url, width=width, height=844, touch=True).open()
+    drawn(page)
+    hints = page.locator("button.hint")
+    assert hints.count() > 5
+    for hint in hints.all():
+        hint.focus()
+        bubble = hint.locator(".bubble")
+        expect(bubble).to_be_visible()
+        box = bubble.bounding_box()
+        assert box is not None
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width
+
+
 def test_nothing_that_was_not_measured_is_a_number(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
     run = begin_run("alpha")
     run.train(1, 20)
@@ -733,15 +786,141 @@ def test_a_run_that_is_a_link_is_said_where_runs_are_chosen_and_where_there_are_
     expect(page.get_by_test_id("unread")).to_have_text(said)
 
 
-@pytest.mark.parametrize(("ending", "state"), [(RunComplete, "completed"), (Pause, "paused")])
+@pytest.mark.parametrize(
+    ("ending", "state"),
+    [
+        (RunComplete(time=0, exit_code=0), "completed"),
+        (RunComplete(time=0, exit_code=1), "crashed"),
+        (Pause(time=0, paused=True), "paused"),
+    ],
+    ids=["completed", "crashed", "paused"],
+)
 def test_the_badge_has_the_word_of_the_records(
-    begin_run: BeginRun, serve: Serve, watch: Watch, ending: type, state: str
+    begin_run: BeginRun, serve: Serve, watch: Watch, ending: RunComplete | Pause, state: str
 ) -> None:
     run = begin_run("alpha")
     run.train(1, 10)
-    run.append(ending(time=time.time(), **({"paused": True} if ending is Pause else {})))
+    run.append(msgspec.structs.replace(ending, time=time.time()))
     page = watch(serve().url).open()
     expect(page.get_by_test_id("state")).to_have_text(state)
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_an_end_that_nobody_called_a_success_has_no_green_tick(
+    begin_run: BeginRun, serve: Serve, watch: Watch, width: int
+) -> None:
+    silent, good = begin_run("alpha"), begin_run("beta")
+    for run, code in ((silent, None), (good, 0)):
+        run.train(1, 10)
+        run.append(RunComplete(time=time.time(), exit_code=code, step=10))
+    page = watch(serve().url, width=width, height=844).open("?run=beta")
+    badge = page.get_by_test_id("state")
+    expect(badge).to_have_text("completed")
+    tick, green = badge.locator("path").get_attribute("d"), badge.evaluate("(it) => getComputedStyle(it).color")
+    page.get_by_role("button", name=re.compile("^Run: beta")).click()
+    signs = page.get_by_role("option").locator(".state path")
+    shapes = {signs.nth(place).get_attribute("d") for place in range(2)}
+    assert len(shapes) == 2
+    page.get_by_role("option").filter(has_text="alpha").click()
+    expect(badge).to_contain_text("outcome not known")
+    expect(badge).to_contain_text("completed")
+    assert badge.locator("path").get_attribute("d") != tick
+    assert badge.evaluate("(it) => getComputedStyle(it).color") != green
+
+
+def test_the_summary_leads_with_the_name_of_the_run_and_has_the_model_below(
+    begin_run: BeginRun, serve: Serve, watch: Watch
+) -> None:
+    begin_run("alpha", model_name=None).train(1, 10)
+    begin_run("beta", name="second try").train(1, 10)
+    server = serve()
+    page = watch(server.url, width=390, height=844, touch=True).open("?run=alpha")
+    drawn(page)
+    name = page.get_by_test_id("name")
+    expect(name).to_have_text("alpha")
+    expect(page.get_by_role("region", name="Run summary")).not_to_contain_text("Model not known")
+    page.locator("[data-card=facts]").scroll_into_view_if_needed()
+    expect(name).to_be_in_viewport(ratio=1)
+    page = watch(server.url).open("?run=beta")
+    expect(page.get_by_test_id("name")).to_have_text("second try")
+    expect(page.get_by_role("region", name="Run summary")).to_contain_text("tiny-llama")
+
+
+def test_the_summary_says_in_plain_words_how_long_and_how_far(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    begin_run("alpha", total_steps=500, begun=time.time() - 25).train(1, 499)
+    ended = begin_run("beta", total_steps=500)
+    ended.train(1, 500)
+    ended.append(RunComplete(time=time.time() - 130, exit_code=0, step=500))
+    server = serve()
+    page = watch(server.url).open("?run=alpha")
+    summary = page.get_by_role("region", name="Run summary")
+    expect(summary).to_contain_text(re.compile(r"training for \d+ s\b"))
+    expect(summary).to_contain_text("99 %")
+    expect(summary).not_to_contain_text("100 %")
+    expect(page.locator("[data-card=training] [data-field=current_step]")).to_contain_text("99 %")
+    page = watch(server.url).open("?run=beta")
+    summary = page.get_by_role("region", name="Run summary")
+    expect(summary).to_contain_text("completed 2 min ago")
+    expect(summary).to_contain_text("100 %")
+
+
+def test_what_a_failed_verdict_was_compared_with_is_in_sight(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    run = begin_run("alpha")
+    run.train(1, 10)
+    run.append(judged("exact_match_gain", "FAIL", "Less was gained."), judged("loss_finite", "PASS", "All is finite."))
+    page = watch(serve().url).open()
+    rows = page.locator("[data-card=verdicts] li")
+    expect(rows.first.get_by_test_id("threshold")).to_have_text("Threshold: most 0")
+    expect(rows.first.get_by_test_id("threshold")).to_be_visible()
+    expect(rows.last.get_by_test_id("threshold")).to_have_count(0)
+
+
+def test_the_step_of_an_alert_always_leads_to_the_chart(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    run = begin_run("alpha")
+    run.train(1, 200)
+    run.append(Alert(time=time.time(), title="Loss spike", level="warning", step=60))
+    page = watch(serve().url, width=390, height=844).open()
+    drawn(page)
+    sign = page.get_by_test_id("alert-lane").get_by_role("button")
+    back = page.locator("[data-card=alerts]").get_by_role("button", name="step 60")
+    for _ in range(2):
+        sign.click()
+        expect(back).to_be_in_viewport()
+        back.click()
+        expect(sign).to_be_in_viewport()
+        expect(sign).to_be_focused()
+        expect(sign).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("Escape")
+    expect(sign).to_have_attribute("aria-pressed", "false")
+    page.goto(page.url + "&from=100&to=150")
+    expect(page.get_by_test_id("paused")).to_be_visible()
+    back.click()
+    expect(sign).to_be_focused()
+
+
+def test_a_star_leaves_open_what_was_open(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    run = begin_run("alpha")
+    names = [f"group{group}/metric{number}" for group in range(4) for number in range(20)]
+    run.append(Step(step=1, loss=1.0, time=time.time(), metrics=dict.fromkeys(names, 1.0)))
+    page = watch(serve().url).open("?page=charts")
+    headings = page.locator("section.group h2 button")
+    expect(headings.first).to_be_visible()
+    opened = [each.inner_text() for each in headings.all() if each.get_attribute("aria-expanded") == "true"]
+    assert len(opened) == 2
+    prefix = opened[1].split()[0]
+    for _ in range(2):
+        page.locator(f"[data-series^='{prefix}']").last.get_by_role("button", name=re.compile("^Star ")).click()
+        expect(page.locator("section.group").first).to_contain_text("starred")
+        expect(headings.filter(has_text=prefix)).to_have_attribute("aria-expanded", "true")
+
+
+def test_the_link_to_a_file_says_of_which_run_and_that_it_has_all_points(
+    begin_run: BeginRun, serve: Serve, watch: Watch
+) -> None:
+    begin_run("alpha").train(1, 10)
+    page = watch(serve().url).open("?page=charts")
+    link = page.locator("[data-series=loss] a[download]")
+    expect(link).to_have_attribute("title", "All points of loss of alpha, every attempt, as CSV")
 
 
 def test_another_run_that_trains_is_offered_and_never_opened_by_itself(
@@ -755,6 +934,21 @@ def test_another_run_that_trains_is_offered_and_never_opened_by_itself(
     begin_run("beta").train(1, 20)
     page.get_by_role("button", name="Open it").click()
     wait_for_step(page, 20)
+
+
+def test_an_offer_that_was_turned_down_does_not_come_back(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    done = begin_run("alpha")
+    done.train(1, 10)
+    done.append(RunComplete(time=time.time(), step=10))
+    other = begin_run("beta")
+    other.train(1, 10)
+    page = watch(serve().url).open("?run=alpha")
+    page.get_by_role("button", name="Not now").click()
+    other.train(11, 20)
+    page.wait_for_timeout(1500)
+    expect(page.get_by_role("button", name="Open it")).to_have_count(0)
+    begin_run("gamma").train(1, 10)
+    expect(page.get_by_role("button", name="Open it")).to_have_count(1)
 
 
 def test_hostile_names_stay_text(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { abscissae, bucketAt, clockAt, elapsed, extent, placeOf } from './abscissa.ts';
+import { abscissae, bucketAt, clockAt, elapsed, extent, fitted, placeOf, placeOfAlert, rowHolding, zoomed } from './abscissa.ts';
 import type { AttemptRow } from './documents';
 import type { Held } from './held.ts';
 
@@ -68,4 +68,36 @@ test('a line has a bucket at every x between its ends, the one that holds it, an
   assert.deepEqual([3, 4, 10, 11, 20, 25, 30, 31].map((x) => bucketAt(held, 'step', x)), [null, 0, 0, 1, 1, 2, 2, null]);
   assert.deepEqual([T, T + 1, T + 1.5, T + 3, T + 4].map((x) => bucketAt(held, 'clock', x)), [null, 0, 1, 2, null]);
   assert.equal(bucketAt(series([], []), 'step', 1), null);
+});
+
+test('an alert stands at its own time where x is time, and never beyond the line', () => {
+  const held = series([10, 20, 30], [T + 10, T + 50, T + 1050]);
+  const at = (seconds: number) => ({ step: 10, time: new Date((T + seconds) * 1000).toISOString() });
+  assert.equal(placeOfAlert(held, 'step', at(40)), 10);
+  assert.equal(placeOfAlert(held, 'clock', at(40)), T + 40);
+  assert.equal(placeOfAlert(held, 'elapsed', at(1020)), 120);
+  assert.equal(placeOfAlert(held, 'clock', at(9999)), T + 1050);
+  assert.equal(placeOfAlert(held, 'clock', { step: 20, time: 'never' }), T + 50);
+});
+
+test('a row holds the steps after the row before it', () => {
+  assert.deepEqual([1, 8, 9, 10, 16, 17].map((x) => rowHolding([8, 16], x)), [0, 0, 1, 1, 1, 1]);
+  assert.equal(rowHolding([], 1), -1);
+});
+
+test('a zoom keeps its centre in its place', () => {
+  for (const around of [0, 25, 100]) {
+    const { from, to } = zoomed({ from: 0, to: 100 }, 0.5, around);
+    assert.equal(to - from, 50);
+    assert.equal((around - from) / 50, around / 100);
+  }
+});
+
+test('a window lies inside the whole, and one as wide is none', () => {
+  const whole = { from: 1, to: 500 };
+  assert.equal(fitted({ from: -100, to: 900 }, whole), null);
+  assert.deepEqual(fitted({ from: -9, to: 91 }, whole), { from: 1, to: 101 });
+  assert.deepEqual(fitted({ from: 450, to: 550 }, whole), { from: 400, to: 500 });
+  assert.deepEqual(fitted({ from: 20, to: 30 }, whole), { from: 20, to: 30 });
+  assert.deepEqual(fitted({ from: 0, to: 9e9 }, null), { from: 0, to: 9e9 });
 });

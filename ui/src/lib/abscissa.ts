@@ -1,5 +1,5 @@
 /** The x-axis in its three units: the step, the seconds that the run has trained, and the clock. */
-import type { AttemptRow } from './documents';
+import type { ActiveAlert, AttemptRow } from './documents';
 import { clockTime, count, duration } from './format.ts';
 import { firstNotBefore, type Held } from './held.ts';
 
@@ -53,6 +53,36 @@ export function placeOf(series: Held, axis: Axis, step: number): number | null {
   if (axis === 'step') return step;
   const at = Math.min(firstNotBefore(series.step, step), series.step.length - 1);
   return abscissae(series, axis)[at] ?? null;
+}
+
+/** Where an alert stands: at its step, or at its own time, as far as the line goes. */
+export function placeOfAlert(series: Held, axis: Axis, { step, time }: Pick<ActiveAlert, 'step' | 'time'>): number | null {
+  if (axis === 'step') return step;
+  const all = abscissae(series, axis);
+  const clock = Date.parse(time) / 1000;
+  const own = axis === 'clock' ? clock : elapsed(clock, series.attempts);
+  const [low, high] = [all[0], all.at(-1)];
+  if (low === undefined || high === undefined || own === null || Number.isNaN(own)) return step === null ? null : placeOf(series, axis, step);
+  return Math.min(high, Math.max(low, own));
+}
+
+/** The row of ascending `xs` that holds `x`: a bucket stands at its last step, so it is the first that is not before it; -1 when there are none. */
+export function rowHolding(xs: readonly number[], x: number): number {
+  return Math.min(firstNotBefore(xs, x), xs.length - 1);
+}
+
+/** A window of `factor` times the width, with `around` where it was. */
+export function zoomed({ from, to }: Span, factor: number, around: number): Span {
+  return { from: around - (around - from) * factor, to: around + (to - around) * factor };
+}
+
+/** The window moved into the whole; null if it is as wide. */
+export function fitted(window: Span, whole: Span | null): Span | null {
+  if (!whole) return window;
+  const wide = window.to - window.from;
+  if (wide >= whole.to - whole.from) return null;
+  if (window.from < whole.from) return { from: whole.from, to: whole.from + wide };
+  return window.to > whole.to ? { from: whole.to - wide, to: whole.to } : window;
 }
 
 /** The bucket of a line at `x`; null beyond its ends. */

@@ -1,8 +1,8 @@
 /** A series document as the columns that a chart draws, and as the rows that a table shows. */
-import { abscissae, type Axis } from './abscissa.ts';
+import { abscissae, type Axis, type Span } from './abscissa.ts';
 import { numeric } from './format.ts';
 import type { AttemptRow, NonFinitePoint } from './documents';
-import type { Column, Held } from './held.ts';
+import { firstNotBefore, type Column, type Held } from './held.ts';
 
 export type Scale = 'linear' | 'log';
 
@@ -74,6 +74,17 @@ export function starts(attempts: AttemptRow[]): Start[] {
   return found;
 }
 
+/** Where the line stops on an axis of time: from the last bucket before an attempt to the one that it begins in. */
+export function breaks(series: Held, axis: Axis): Span[] {
+  if (axis === 'step') return [];
+  const x = abscissae(series, axis);
+  return starts(series.attempts).flatMap(({ step }) => {
+    const at = firstNotBefore(series.step, step);
+    const [from, to] = [x[at - 1], x[at]];
+    return from === undefined || to === undefined ? [] : [{ from, to }];
+  });
+}
+
 /** NaN, +∞, −∞; `some` is any of them, where the server counts points that it does not list. */
 export type NotFinite = 'nan' | 'up' | 'down' | 'some';
 
@@ -96,6 +107,11 @@ export function notFinite(series: Held): Mark[] {
     if (step > listed && series.non_finite_in_bucket[at]) marks.push({ step, kind: 'some', after });
   }
   return marks;
+}
+
+/** How many points of other ranks are not finite in a bucket; those of the run's own rank are marked on its line. */
+export function notFiniteElsewhere(series: Held, at: number): number {
+  return Math.max(0, (series.ranks?.non_finite[at] ?? 0) - (series.non_finite_in_bucket[at] ?? 0));
 }
 
 function kindOf(value: NonFinitePoint['value']): NotFinite {

@@ -15,10 +15,12 @@ const WAITING_PERIOD = 2000;
 /** With a stream a look is only made sure of: it notices a server that hangs. */
 const SURE_PERIOD = 5000;
 /** Two looks because of changes are at least so far apart. */
-const SPACING = 400;
+const SPACING = 500;
 const RUNS_PERIOD = 5000;
 const RUNS_SPACING = 1000;
 const DETAIL_PERIOD = 3000;
+/** What a run consists of is asked for again because of changes, but not more often than this. */
+const DETAIL_SPACING = 2000;
 /** A run with very many series has a large document. */
 const LARGE_DETAIL_PERIOD = 15_000;
 const LARGE_DETAIL = 1000;
@@ -60,6 +62,10 @@ class Feed {
   #comparedAt = 0;
   #runsDue = false;
   #detailDue = false;
+  #detailAskedAt = -Infinity;
+  /** How often in a row the open run was refused, and until when it is not asked for again. */
+  #refusals = 0;
+  #refusedUntil = -Infinity;
   #askedFor: string | null = null;
 
   /** Milliseconds after which figures are stale: three periods, and a little for the way. */
@@ -99,6 +105,8 @@ class Feed {
     clearTimeout(this.#timer);
     this.#runsDue = true;
     this.#detailDue = true;
+    this.#detailAskedAt = -Infinity;
+    this.#refusedUntil = -Infinity;
     rounds.moved(null);
     if (this.#running) this.#again = true;
     else void this.#look();
@@ -138,13 +146,14 @@ class Feed {
       const more = what.some((kind) => !FIGURES.has(kind));
       if (view.runs.includes(run)) {
         ours = true;
+        this.#refusedUntil = -Infinity;
         if (more) this.#detailDue = true;
         if (more || what.includes('points')) rounds.moved(run);
       }
       if (more || !view.runs.includes(run)) this.#runsDue = true;
     }
     if (changes.gone.length) this.#runsDue = true;
-    if (ours || this.live === null) this.#lookWithin(SPACING);
+    if (ours || (this.live === null && this.refusal === null)) this.#lookWithin(SPACING);
     else if (this.#runsDue) this.#lookWithin(RUNS_SPACING);
   }
 
@@ -190,7 +199,10 @@ class Feed {
       return;
     }
     if (run !== this.#askedFor) this.#forget(run);
-    const early = this.detail === null || this.#detailDue || recovered || now - this.detailAt >= this.#detailPeriod();
+    if (this.refusal !== null && performance.now() < this.#refusedUntil) return;
+    const changed = this.#detailDue && performance.now() - this.#detailAskedAt >= DETAIL_SPACING;
+    const early = this.detail === null || changed || recovered || now - this.detailAt >= this.#detailPeriod();
+    if (early) this.#detailAskedAt = performance.now();
     const [live, detail] = await Promise.all([
       ask<LiveStatus>(`api/status/live?run=${encodeURIComponent(run)}`),
       early ? ask<RunDetail>(`api/runs/${encodeURIComponent(run)}`) : null,
@@ -201,6 +213,7 @@ class Feed {
     }
     this.live = live;
     this.refusal = null;
+    this.#refusals = 0;
     this.#heard(live.timestamp);
     if (detail) {
       this.detail = detail;
@@ -213,12 +226,17 @@ class Feed {
 
   async #refreshRuns(now: number): Promise<void> {
     this.#runsDue = false;
+    const before = this.runs?.runs ?? [];
     this.runs = await ask<Runs>('api/runs');
     this.#runsAt = now;
     this.#heard(this.runs.timestamp);
     this.building = this.runs.index === 'rebuilding';
     const newest = this.runs.runs[0];
-    if (view.run === null && newest) view.openRun(newest.run, 'same');
+    const refused = this.refusal !== null;
+    // after a folder that was emptied the page fills again by itself
+    if (newest && (view.run === null || (refused && before.length === 0))) view.openRun(newest.run, 'same');
+    const known = (rows: Runs['runs']) => rows.some((row) => row.run === view.run);
+    if (refused && known(this.runs.runs) && !known(before)) this.#refusedUntil = -Infinity;
   }
 
   async #refreshCompared(due: boolean): Promise<void> {
@@ -251,6 +269,7 @@ class Feed {
 
   #forget(run: string | null): void {
     this.#askedFor = run;
+    this.#refusals = 0;
     this.live = null;
     this.detail = null;
     this.refusal = null;
@@ -270,6 +289,9 @@ class Feed {
     this.live = null;
     this.detail = null;
     this.refusal = error;
+    this.#detailDue = false;
+    this.#refusedUntil = performance.now() + Math.min(WAITING_PERIOD * 2 ** this.#refusals, LONGEST_RETRY);
+    this.#refusals += 1;
   }
 
   #failed(error: unknown): void {
@@ -284,7 +306,7 @@ class Feed {
       this.#timer = setTimeout(() => {
         rounds.moved(null); // nothing new costs next to nothing, and a change that nobody told would be lost
         void this.#look();
-      }, this.#runsDue ? RUNS_SPACING : this.#period());
+      }, Math.min(this.#runsDue ? RUNS_SPACING : this.#period(), this.#untilDetail()));
       return;
     }
     this.retryAt = Date.now() + this.#retry;
@@ -296,7 +318,14 @@ class Feed {
     return (this.detail?.series.length ?? 0) > LARGE_DETAIL ? LARGE_DETAIL_PERIOD : DETAIL_PERIOD;
   }
 
+  /** Milliseconds until a change of what the run consists of is looked at. */
+  #untilDetail(): number {
+    if (!this.#detailDue || this.live === null) return Infinity;
+    return Math.max(SPACING, this.#detailAskedAt + DETAIL_SPACING - performance.now());
+  }
+
   #period(): number {
+    if (this.refusal !== null) return RUNS_PERIOD;
     if (!this.live || this.building) return WAITING_PERIOD;
     return this.streaming ? SURE_PERIOD : PERIOD[this.live.status];
   }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ago, bytes, count, duration, numeric, percent, short, tick } from './format.ts';
+import { ago, bytes, clockTicks, clockTime, count, duration, elapsedTicks, numeric, percent, progressed, short, spelled, tick, zone } from './format.ts';
 
 test('the three spellings are numbers again and nothing else becomes one', () => {
   assert.ok(Number.isNaN(numeric('NaN')));
@@ -47,4 +47,30 @@ test('the future is now: clocks differ', () => {
 test('sizes are in powers of 1000', () => {
   assert.deepEqual([0, 999, 1000, 483_220, 2.5e9].map(bytes), ['0 B', '999 B', '1.0 kB', '483 kB', '2.5 GB']);
   assert.equal(percent(0.985, 1), '98.5 %');
+});
+
+test('no two ticks of elapsed time read alike, however close they stand or late they come', () => {
+  for (const start of [0, 59, 3600, 90_000]) {
+    for (const increment of [0.01, 0.1, 0.5, 1, 5, 60, 900, 3600, 86_400]) {
+      const splits = Array.from({ length: 6 }, (_, at) => start - (start % increment) + at * increment);
+      const said = elapsedTicks(splits, increment);
+      assert.equal(new Set(said).size, said.length, `${increment} from ${start}: ${said}`);
+    }
+  }
+  assert.deepEqual(elapsedTicks([0, 0.5, 1], 0.5), ['0.0 s', '0.5 s', '1.0 s']);
+});
+
+test('a clock tick is hours, minutes and seconds, with the date where a day begins', () => {
+  const midnight = new Date(2020, 10, 21).getTime() / 1000;
+  assert.deepEqual(clockTicks([midnight - 30, midnight - 15, midnight], 15), ['23:59:30\n20 Nov 2020', '23:59:45', '00:00:00\n21 Nov 2020']);
+  assert.deepEqual(clockTicks([midnight + 3600], 3600), ['01:00\n21 Nov 2020']);
+  assert.ok(clockTime(midnight * 1000).endsWith(zone(midnight * 1000)) && zone(midnight * 1000) !== '');
+});
+
+test('an infinity is spelled out, and nothing else is', () => {
+  assert.deepEqual(['Infinity', '-Infinity', 'NaN', 0.5].map((value) => spelled(value as Parameters<typeof spelled>[0])), ['+Infinity', '-Infinity', 'NaN', short(0.5)]);
+});
+
+test('a part is never all of it, and a whole is', () => {
+  assert.deepEqual([0, 0.0499, 0.29, 499 / 500, 1 - 1e-15, 1].map(progressed), ['0.0 %', '4.9 %', '29 %', '99 %', '99 %', '100 %']);
 });

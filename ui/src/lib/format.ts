@@ -47,6 +47,14 @@ export function percent(ratio: number, digits = 0): string {
   return `${(ratio * 100).toFixed(digits)} %`;
 }
 
+/** How much of a whole is done: never all of it before it is. */
+export function progressed(share: number): string {
+  const digits = share < 0.1 ? 1 : 0;
+  const unit = 10 ** digits;
+  const percents = Math.floor(share * 100 * unit + 1e-9) / unit; // 0.29 * 100 is a little less than 29
+  return `${(share < 1 ? Math.min(99, percents) : percents).toFixed(digits)} %`;
+}
+
 /** Two units at most: `2 h 15 min`, `45 s`. */
 export function duration(seconds: number): string {
   const total = Math.max(0, Math.round(seconds));
@@ -63,6 +71,53 @@ export function duration(seconds: number): string {
     .filter(([amount], place) => place === 0 || amount > 0)
     .map(([amount, unit]) => `${amount} ${unit}`)
     .join(' ');
+}
+
+/** Elapsed seconds along an axis: each as exact as the distance between two of them, so that no two read alike. */
+export function elapsedTicks(splits: readonly (number | null)[], increment: number): string[] {
+  const greatest = Math.max(0, ...splits.map((each) => each ?? 0));
+  const digits = increment >= 1 ? 0 : increment >= 0.1 ? 1 : 2;
+  const two = (value: number) => String(value).padStart(2, '0');
+  return splits.map((seconds) => {
+    if (seconds === null) return '';
+    if (greatest < 60) return `${seconds.toFixed(digits)} s`;
+    const whole = Math.floor(seconds + 1e-6);
+    const [hours, minutes] = [Math.floor(whole / 3600), Math.floor((whole % 3600) / 60)];
+    const exact = (seconds % 60).toFixed(digits).padStart(digits ? digits + 3 : 2, '0');
+    if (digits || (greatest >= 3600 && increment < 60)) return `${hours}:${two(minutes)}:${exact}`;
+    if (greatest >= 86_400 && increment < 3600) return `${Math.floor(hours / 24)} d ${two(hours % 24)}:${two(minutes)}`;
+    return duration(seconds);
+  });
+}
+
+/** Unix seconds along an axis, in the zone of the reader: `11:21:30`, with `20 Nov` below the first and where a day begins. */
+export function clockTicks(splits: readonly (number | null)[], increment: number): string[] {
+  const day = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short' });
+  const dated = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', year: 'numeric' });
+  const fraction = increment >= 1 ? {} : { fractionalSecondDigits: increment >= 0.1 ? (1 as const) : (3 as const) };
+  const fine = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit', ...(increment < 60 ? { second: '2-digit', ...fraction } : {}) });
+  const year = new Date().getFullYear();
+  let before = '';
+  return splits.map((seconds) => {
+    if (seconds === null) return '';
+    const at = new Date(seconds * 1000);
+    const date = (at.getFullYear() === year ? day : dated).format(at);
+    if (increment >= 86_400) return date;
+    const text = date === before ? fine.format(at) : `${fine.format(at)}\n${date}`;
+    before = date;
+    return text;
+  });
+}
+
+/** The zone that times are said in, as `clockTime` names it: `UTC`, `CET`, `GMT-5`. */
+export function zone(ms: number): string {
+  return absolute.formatToParts(ms).find(({ type }) => type === 'timeZoneName')?.value ?? '';
+}
+
+/** A value that is not finite, spelled out; any other as it is short. */
+export function spelled(value: Num): string {
+  const number = numeric(value);
+  return Number.isFinite(number) || Number.isNaN(number) ? short(number) : number > 0 ? '+Infinity' : '-Infinity';
 }
 
 /** How long ago, by one unit: `now`, `12 s ago`, `3 d ago`; the future (a skewed clock) is `now`. */

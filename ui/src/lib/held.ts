@@ -80,7 +80,7 @@ export function held(set: SeriesSet, series: Series, before: Held | null): Held 
   };
 }
 
-function joinedRanks(before: Ranks | null, sent: Ranks | null, put: (old: Column, more: Column) => Column): Ranks | null {
+function joinedRanks(before: Ranks | null, sent: Ranks | null, put: <T>(old: T[], more: T[]) => T[]): Ranks | null {
   if (!before || !sent) return sent ?? before;
   return {
     ...sent,
@@ -88,6 +88,7 @@ function joinedRanks(before: Ranks | null, sent: Ranks | null, put: (old: Column
     maximum: put(before.maximum, sent.maximum),
     mean: put(before.mean, sent.mean),
     highest: put(before.highest, sent.highest),
+    non_finite: put(before.non_finite, sent.non_finite),
   };
 }
 

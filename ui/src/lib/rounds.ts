@@ -105,6 +105,7 @@ class Rounds {
   }
 
   #start(group: Group): void {
+    if (document.hidden) return; // it stays due, and whoever watches the server says when the tab is seen again
     if (group.running || group.due.size === 0 || group.cancel.signal.aborted) return;
     void this.#ask(group);
   }

@@ -1,5 +1,5 @@
 /** What the user looks at. It lives in the address, in words, so that a link shows the same view. */
-import { AXES, type Axis, type Span } from './abscissa';
+import { AXES, fitted, type Axis, type Span } from './abscissa';
 import { unaskable } from './names';
 import { DEFAULT_SMOOTHING, rung, type Smoothing } from './smoothing';
 
@@ -34,6 +34,15 @@ class View {
   /** The alert that is pointed out, by its key. */
   alert = $state<string | null>(null);
 
+  /** Whether the large chart stands as a table too. */
+  table = $state(false);
+  /** Whether the ranks of the large chart are drawn. */
+  ranks = $state(true);
+  /** Runs that the address asked for and that there was no room for; until another choice is made. */
+  refused = $state.raw<readonly string[]>([]);
+  /** What there is to see of the runs; set once, by the sheet of the charts. */
+  whole: () => Span | null = () => null;
+
   /** Every run that is drawn, the open one first. */
   runs = $derived(this.run === null ? [] : [this.run, ...this.others]);
 
@@ -62,6 +71,7 @@ class View {
   /** Add a run to the comparison or take it away; false if there is no room. */
   compare(run: string): boolean {
     if (run === this.run) return true;
+    this.refused = [];
     if (this.others.includes(run)) this.others = this.others.filter((each) => each !== run);
     else if (this.runs.length >= MOST_RUNS) return false;
     else this.others = [...this.others, run];
@@ -70,6 +80,7 @@ class View {
   }
 
   compareNone(): void {
+    this.refused = [];
     this.others = [];
     this.#write('same');
   }
@@ -103,6 +114,16 @@ class View {
     this.#write('same');
   }
 
+  toggleTable(): void {
+    this.table = !this.table;
+    this.#write('same');
+  }
+
+  toggleRanks(): void {
+    this.ranks = !this.ranks;
+    this.#write('same');
+  }
+
   toggleStar(name: string): void {
     this.stars = toggled(this.stars, name);
     this.#write('same');
@@ -128,9 +149,16 @@ class View {
     this.#write('same');
   }
 
+  /** A window inside the whole; one as wide as that is no window. */
   zoom(from: number, to: number): void {
-    const low = Math.max(0, Math.min(from, to));
-    const high = Math.max(from, to);
+    const window = fitted({ from: Math.min(from, to), to: Math.max(from, to) }, this.whole());
+    if (!window) {
+      this.window = null;
+      this.#write('same');
+      return;
+    }
+    const low = Math.max(0, window.from);
+    const high = window.to;
     const tenth = (value: number) => Math.round(value * 10) / 10;
     if (this.axis === 'step') this.window = { from: Math.floor(low), to: Math.max(Math.floor(low) + 1, Math.ceil(high)) };
     else this.window = { from: tenth(low), to: Math.max(tenth(low) + 0.1, tenth(high)) };
@@ -160,13 +188,17 @@ class View {
     this.run = query.get('run') || null;
     this.page = query.get('page') === 'charts' ? 'charts' : 'overview';
     const others = (query.get('with') ?? '').split(',').filter((each) => each && each !== this.run);
-    this.others = [...new Set(others)].slice(0, MOST_RUNS - 1);
+    const apart = [...new Set(others)];
+    this.others = apart.slice(0, MOST_RUNS - 1);
+    this.refused = apart.slice(MOST_RUNS - 1);
     this.series = query.get('series') || null;
     this.smoothing = query.has('smoothing') ? rung(Number(query.get('smoothing'))) : DEFAULT_SMOOTHING;
     this.axis = AXES.find((axis) => axis === query.get('x')) ?? 'step';
     this.logs = new Set(query.getAll('log'));
     this.stars = new Set(query.getAll('star'));
     this.search = query.get('search') ?? '';
+    this.table = query.get('table') === 'open';
+    this.ranks = query.get('ranks') !== 'off';
     this.regime = query.get('regime') || null;
     this.attempt = number(query.get('attempt'));
     this.alert = query.get('alert') || null;
@@ -175,6 +207,9 @@ class View {
     this.window = from !== null && to !== null && from < to ? { from, to } : null;
     const pin = number(query.get('at'));
     this.pin = pin === null ? null : { x: pin, on: query.get('on') ?? '' };
+    // the address says what is shown, not what was asked for
+    const snapped = query.has('smoothing') && query.get('smoothing') !== String(this.smoothing);
+    if (snapped || this.refused.length) this.#write('same');
   }
 
   #text(page: Page): string {
@@ -188,6 +223,8 @@ class View {
     for (const name of this.logs) if (!unaskable(name)) query.append('log', name);
     for (const name of this.stars) if (!unaskable(name)) query.append('star', name);
     if (this.search) query.set('search', this.search);
+    if (this.table) query.set('table', 'open');
+    if (!this.ranks) query.set('ranks', 'off');
     if (this.regime) query.set('regime', this.regime);
     if (this.attempt !== null) query.set('attempt', String(this.attempt));
     if (this.alert) query.set('alert', this.alert);

@@ -1,5 +1,5 @@
 /** The icon and the tone that belong to each word of a document. */
-import type { ActiveAlert, LiveStatus, RunState, Verdict } from '../lib/documents';
+import type { ActiveAlert, LiveStatus, RunRow, RunState, Verdict } from '../lib/documents';
 import type { IconName } from './Icon.svelte';
 
 /** A tone is a CSS class of app.css: colour is the third sign, after the word and the icon. */
@@ -17,6 +17,19 @@ export const STATES: Record<RunState, Sign> = {
   crashed: { icon: 'crashed', tone: 'bad' },
   idle: { icon: 'idle', tone: 'calm' },
 };
+
+/** A run that ended without saying how: it is neither good nor bad. */
+export const ENDED: Sign = { icon: 'ended', tone: 'calm' };
+const UNSAID = 'ended without saying whether it succeeded';
+
+/** Whether a run counts as completed, but nobody said whether it succeeded. */
+export function outcomeUnknown(row: RunRow | undefined): boolean {
+  return row?.state === 'completed' && row.state_reason.includes(UNSAID);
+}
+
+export function signOf(row: RunRow): Sign {
+  return outcomeUnknown(row) ? ENDED : STATES[row.state];
+}
 
 export const LIGHTS: Record<LiveStatus['health_lights']['loss'], Sign> = {
   ok: { icon: 'good', tone: 'good' },
