@@ -64,6 +64,8 @@ class Feed {
   #detailDue = false;
   #detailAskedAt = -Infinity;
   /** How often in a row the open run was refused, and until when it is not asked for again. */
+  /** Runs that the server has listed since the page was opened. */
+  readonly #seen = new Set<string>();
   #refusals = 0;
   #refusedUntil = -Infinity;
   #askedFor: string | null = null;
@@ -233,8 +235,10 @@ class Feed {
     this.building = this.runs.index === 'rebuilding';
     const newest = this.runs.runs[0];
     const refused = this.refusal !== null;
-    // after a folder that was emptied the page fills again by itself
-    if (newest && (view.run === null || (refused && before.length === 0))) view.openRun(newest.run, 'same');
+    // after a folder that was emptied the page fills again by itself; a run that never was is only offered another
+    const emptied = refused && before.length === 0 && view.run !== null && this.#seen.has(view.run);
+    if (newest && (view.run === null || emptied)) view.openRun(newest.run, 'same');
+    for (const { run } of this.runs.runs) this.#seen.add(run);
     const known = (rows: Runs['runs']) => rows.some((row) => row.run === view.run);
     if (refused && known(this.runs.runs) && !known(before)) this.#refusedUntil = -Infinity;
   }
