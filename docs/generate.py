@@ -14,9 +14,15 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from barograph import cli
+from barograph.analysis.delta_spectrum import DeltaSpectrum, TensorSpectrum
+from barograph.analysis.layer_drift import DriftLayer, DriftSummary, LayerDrift
+from barograph.analysis.tensor_drift import TensorDrift
+from barograph.analysis.weight_stability import StabilityLayer
 from barograph.api.app import create_app
+from barograph.policy.weight_stability import ParameterStability, StabilitySummary, WeightAlert
 from barograph.records import KINDS
-from barograph.views import documents
+from barograph.records.weights import Finding
+from barograph.views import documents, weight_documents
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
 
@@ -36,7 +42,8 @@ API_INTRODUCTION = f"""{SAYS_GENERATED}
 
 `barograph serve` answers these requests, and describes itself as OpenAPI 3.1 at `GET /api/openapi.json`. Times are
 ISO 8601 with offset, UTC. `null` means not measured. A number that is not finite is the text "NaN", "Infinity" or
-"-Infinity" in the documents of ours, and `null` with its reason under `why` in `LiveStatus`. A GET answers 304 to an
+"-Infinity" in the documents of ours, and `null` with its reason under `why` in those of the seeds: `LiveStatus`,
+`LayerDrift`, `ParameterStability`. A GET answers 304 to an
 `If-None-Match` that names the newest document. Where the server asks for its token, send
 `Authorization: Bearer TOKEN`; see [how to watch a remote machine](../how-to/remote-server.md)."""
 
@@ -46,6 +53,21 @@ CLI_INTRODUCTION = f"""{SAYS_GENERATED}
 What each says of itself under `--help`. Exit codes: 0 fine, 1 failed, 2 asked for what cannot be."""
 
 HELP_WIDTH = 100
+
+ANALYSED: tuple[type[msgspec.Struct], ...] = (
+    LayerDrift,
+    DriftSummary,
+    DriftLayer,
+    TensorSpectrum,
+    DeltaSpectrum,
+    Finding,
+    ParameterStability,
+    StabilitySummary,
+    WeightAlert,
+    StabilityLayer,
+    TensorDrift,
+)
+"""What documents of the API are made of that is defined where it is computed."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -263,9 +285,12 @@ def described() -> Description:
 
 
 def api_documents() -> list[type[msgspec.Struct]]:
-    """Every Struct of `barograph.views.documents`, in the order of the file."""
-    types = [value for value in vars(documents).values() if isinstance(value, type)]
-    return [kind for kind in types if issubclass(kind, msgspec.Struct) and kind.__module__ == documents.__name__]
+    """Every Struct of the modules of documents, in the order of the files, and those of analyses inside them."""
+    found: list[type[msgspec.Struct]] = []
+    for module in (documents, weight_documents):
+        types = [value for value in vars(module).values() if isinstance(value, type)]
+        found += [kind for kind in types if issubclass(kind, msgspec.Struct) and kind.__module__ == module.__name__]
+    return [*found, *ANALYSED]
 
 
 def api_page() -> str:

@@ -7,6 +7,8 @@
     │   ├── RunConflict         `resume` forbids what would happen to the run
     │   ├── UnknownRun          no run of that id under the root
     │   ├── UnknownSeries       the run has no series of that name
+    │   ├── UnknownCheckpoint   the run has no checkpoint of that id
+    │   ├── NoDocument          the run has no such document yet
     │   ├── BindRefused         the server may not, or cannot, listen there
     │   └── RootBusy            another process holds the lock that this one needs
     ├── JournalError
@@ -65,6 +67,14 @@ class UnknownRun(UsageError):
 
 class UnknownSeries(UsageError):
     """The run has no series of that name."""
+
+
+class UnknownCheckpoint(UsageError):
+    """The run has no checkpoint of that id, or its weights were not read."""
+
+
+class NoDocument(UsageError):
+    """What the document would say was not measured."""
 
 
 class BindRefused(UsageError):

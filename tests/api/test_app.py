@@ -23,7 +23,7 @@ Client = TestClient[Edge]
 TOKEN = "the-secret-canary-0123456789-abcdefghijklmnop"
 ENDLESS = "/api/events"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "FROB")
-PARAMETERS = {"run": "alpha", "name": "index-12345678.js"}
+PARAMETERS = {"run": "alpha", "name": "index-12345678.js", "checkpoint": "newest"}
 HEADERS = {
     "content-security-policy",
     "cross-origin-opener-policy",
@@ -65,6 +65,9 @@ def guarded(root: Path, open_client: Callable[..., Client]) -> Client:
 def test_the_router_table_is_the_one_that_is_documented() -> None:
     assert sorted(set(every_path())) == [
         "/",
+        "/api/checkpoints",
+        "/api/checkpoints/newest",
+        "/api/checkpoints/newest/tensors",
         "/api/events",
         "/api/export",
         "/api/login",
@@ -73,10 +76,12 @@ def test_the_router_table_is_the_one_that_is_documented() -> None:
         "/api/runs/alpha",
         "/api/series",
         "/api/status/live",
+        "/api/unified",
         "/assets/index-12345678.js",
         "/healthz",
         "/metrics",
         "/nothing/of/that/name",
+        "/status/index-12345678.js",
     ]
 
 

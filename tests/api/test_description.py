@@ -8,7 +8,7 @@ import pytest
 from litestar.testing import TestClient
 
 from barograph.api.edge import Edge
-from barograph.views import documents
+from barograph.views import documents, weight_documents
 
 Client = TestClient[Edge]
 
@@ -17,6 +17,10 @@ DOCUMENTS: dict[str, type[msgspec.Struct]] = {
     "/api/runs/{run}": documents.RunDetail,
     "/api/series": documents.SeriesSet,
     "/api/status/live": documents.LiveStatus,
+    "/api/checkpoints": weight_documents.Checkpoints,
+    "/api/checkpoints/{checkpoint}": weight_documents.CheckpointDetail,
+    "/api/checkpoints/{checkpoint}/tensors": weight_documents.CheckpointTensors,
+    "/api/unified": weight_documents.Unified,
     "/healthz": documents.Healthz,
 }
 
@@ -89,7 +93,14 @@ def operations(description: Description) -> Iterator[tuple[str, str, Operation]]
 
 def test_it_is_openapi_3_1_and_names_every_data_route(description: Description) -> None:
     assert description.openapi == "3.1.0"
-    assert set(description.paths) == {*DOCUMENTS, "/api/events", "/api/export", "/api/login", "/metrics"}
+    assert set(description.paths) == {
+        *DOCUMENTS,
+        "/api/events",
+        "/api/export",
+        "/api/login",
+        "/metrics",
+        "/status/{name}",
+    }
 
 
 def test_the_events_are_described_by_their_documents(description: Description) -> None:

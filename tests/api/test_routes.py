@@ -15,6 +15,7 @@ from barograph.api.app import create_app
 from barograph.api.edge import Edge
 from barograph.index import Indexer
 from barograph.views.documents import Healthz, LiveStatus, Problem, RunDetail, Runs, SeriesSet
+from barograph.views.weight_documents import Checkpoints, Unified
 
 Client = TestClient[Edge]
 OPENERS = Callable[..., Client]
@@ -25,6 +26,8 @@ DOCUMENTS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ("/api/series?run=alpha&name=loss", SeriesSet),
     ("/api/status/live", LiveStatus),
     ("/api/status/live?run=beta", LiveStatus),
+    ("/api/checkpoints?run=alpha", Checkpoints),
+    ("/api/unified", Unified),
     ("/healthz", Healthz),
 )
 

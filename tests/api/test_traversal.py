@@ -39,4 +39,5 @@ def asks_for_nothing_but_alpha(target: str) -> bool:
         return True  # whatever run it names: it may come one day, and is only compared
     runs = urllib.parse.parse_qs(query).get("run", ["alpha"])
     plain = urllib.parse.unquote(path).rstrip("/")
-    return plain in ("", "/api/runs", "/api/runs/alpha", "/api/series", "/api/status/live") and runs == ["alpha"]
+    known = ("", "/api/runs", "/api/runs/alpha", "/api/series", "/api/status/live", "/api/checkpoints", "/api/unified")
+    return plain in known and runs == ["alpha"]

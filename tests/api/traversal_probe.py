@@ -87,6 +87,12 @@ TARGETS = (
     "/assets/{}",
     "/{}",
     "/status/{}.json",
+    "/status/{}",
+    "/status/layer_drift.json?run={}",
+    "/api/checkpoints?run={}",
+    "/api/checkpoints/{}?run=alpha",
+    "/api/checkpoints/{}/tensors?run=alpha&layer=0",
+    "/api/unified?run={}",
 )
 
 

@@ -106,7 +106,14 @@ def examples() -> Callable[[str, Path], None]:
 
 @pytest.fixture(scope="session")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the examples of `docs/how-to/own-loop.md` were run."""
+    """A folder in which the examples of two how-tos were run, and then the watcher."""
     folder = tmp_path_factory.mktemp("recorded")
     run_examples("docs/how-to/own-loop.md", folder)
+    run_examples("docs/how-to/watch-checkpoints.md", folder)
+    subprocess.run(
+        [sys.executable, "-W", "error", "-m", "barograph", "watch", "--once"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "BAROGRAPH_DIR": ""},
+        check=True,
+    )
     return folder

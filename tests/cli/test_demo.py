@@ -104,7 +104,10 @@ def test_a_headless_demo_trains_evaluates_judges_and_exits_with_0(tmp_path: Path
     (run,) = (path for path in tmp_path.iterdir() if (path / "logs").is_dir())
     assert (run / "checkpoints" / "checkpoint-0" / "model.safetensors").is_file()
     writers = {path.name.split("-")[0] for path in (run / "logs").glob("*.jsonl")}
-    assert writers == {"train", "evaluate", "judge"}
+    assert writers == {"train", "evaluate", "watch", "judge"}
+    assert "layer_drift checkpoint-" in said
+    assert "PASS  weight_stability checkpoint-" in said
+    assert (run / "status" / "layer_drift.json").is_file()
 
 
 def test_a_base_dir_that_is_a_run_is_refused_because_the_page_would_show_that_run(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from barograph.errors import RootBusy
 from barograph.index import Follower, Index, IndexDamaged, Indexer, ScanResult, query
-from barograph.index.lock import IndexLock
+from barograph.index.lock import RootLock
 from barograph.index.place import shared_place, writable_place
 from barograph.records import Step
 from barograph.records.codec import encode_line
@@ -79,7 +79,7 @@ def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     target.write_text("keep me")
     (tmp_path / "index.lock").symlink_to(target)
     with pytest.raises(OSError, match="symbolic link"):
-        IndexLock(tmp_path)
+        RootLock(tmp_path)
     assert target.read_text() == "keep me"
 
 

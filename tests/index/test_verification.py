@@ -100,10 +100,11 @@ def test_a_file_that_became_no_index_under_its_follower_is_replaced(
     monkeypatch.setattr(snapshot, "MADE_WITHIN_S", 0.1)
     file = root / ".barograph" / "index.sqlite"
     with Follower(root, every_s=0.02) as follower:
-        while not follower.indexing:
+        log = Path(f"{file}-wal")
+        while not (follower.indexing and log.exists()):
             time.sleep(0.01)
         if how == "empty":
-            for name in (file, Path(f"{file}-wal")):
+            for name in (file, log):
                 os.truncate(name, 0)
         else:
             connection = sqlite3.connect(file)

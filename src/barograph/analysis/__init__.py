@@ -11,6 +11,7 @@ from barograph.analysis.layer_drift import LayerDrift, layer_drift
 from barograph.analysis.norm_change import NormChange, norm_change
 from barograph.analysis.rollup import SMOOTHING, Rollup, averages, rollup
 from barograph.analysis.run_state import RunState, WriterSigns, run_state
+from barograph.analysis.tensor_drift import TensorDrift, tensor_drift
 from barograph.analysis.weight_stability import WeightStability, weight_stability
 
 ANALYSES: tuple[Callable[..., object], ...] = (
@@ -23,6 +24,7 @@ ANALYSES: tuple[Callable[..., object], ...] = (
     layer_drift,
     weight_stability,
     norm_change,
+    tensor_drift,
     delta_spectrum,
 )
 
@@ -37,6 +39,7 @@ __all__ = [
     "NormChange",
     "Rollup",
     "RunState",
+    "TensorDrift",
     "WeightStability",
     "WriterSigns",
     "averages",
@@ -52,6 +55,7 @@ __all__ = [
     "rollup",
     "run_state",
     "shown_until",
+    "tensor_drift",
     "thin_spectrum",
     "weight_stability",
     "wilson_interval",

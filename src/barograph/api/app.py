@@ -17,26 +17,35 @@ from barograph.api.reading import Reading
 from barograph.api.routes import document_routes, page_routes
 from barograph.api.security import Access
 from barograph.api.stream import event_route
+from barograph.api.weights import weights_routes
+from barograph.policy import Policy
 
 
 def create_app(
-    root: Path, *, access: Access | None = None, site: Site | None = None, events: Events | None = None
+    root: Path,
+    *,
+    access: Access | None = None,
+    site: Site | None = None,
+    events: Events | None = None,
+    policy: Policy | None = None,
 ) -> Edge:
     """The ASGI application over the runs in `root`, which may not exist yet.
 
     Without `access` it lets in whoever can connect, and answers to loopback names only. `site` is the web UI; by
-    default the one that was built into the package. Whoever has to end the event streams brings the `events`.
+    default the one that was built into the package. Whoever has to end the event streams brings the `events`. `policy`
+    judges; by default ours does.
     """
     access = access or Access()
     wrong_tokens = WrongTokens()
     events = events or Events()
-    reading = Reading(root, events=events)
+    reading = Reading(root, events=events, policy=policy)
 
     def follow(_: Litestar) -> AbstractAsyncContextManager[None]:
         return reading.following()
 
     documented = [
         *document_routes(reading),
+        *weights_routes(reading),
         export_route(reading),
         event_route(events, reading.index_state),
         login_route(access, wrong_tokens),

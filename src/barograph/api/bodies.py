@@ -92,7 +92,20 @@ def make_body(
 
 def document_body(document: msgspec.Struct, *, finite: bool = False) -> Body:
     """The JSON body of a document, its `timestamp` left out of the tag."""
-    content = encode_document(document, finite=finite)
+    return _stamped_body(document, encode_document(document, finite=finite))
+
+
+def null_body(document: msgspec.Struct) -> Body:
+    """The same of a document of the seeds, in which what is not finite is `null`."""
+    return _stamped_body(document, msgspec.json.encode(document))
+
+
+def json_body(content: bytes) -> Body:
+    """The body of a document that is JSON already."""
+    return make_body(content, media_type="application/json", cache_control=REVALIDATE)
+
+
+def _stamped_body(document: msgspec.Struct, content: bytes) -> Body:
     identity = content
     stamp = getattr(document, "timestamp", None)
     if isinstance(stamp, str):

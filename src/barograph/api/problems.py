@@ -13,12 +13,22 @@ from litestar.exceptions import (
 )
 
 from barograph.api.rendering import Overloaded
-from barograph.errors import BarographError, IndexRebuilding, UnknownRun, UnknownSeries, UsageError
+from barograph.errors import (
+    BarographError,
+    IndexRebuilding,
+    NoDocument,
+    UnknownCheckpoint,
+    UnknownRun,
+    UnknownSeries,
+    UsageError,
+)
 from barograph.records.codec import encode_document
 from barograph.views.documents import Problem
 
 RETRY_AFTER_S = "1"
 """When to ask again for what is not indexed yet, or was too much."""
+
+_UNKNOWN = (UnknownRun, UnknownSeries, UnknownCheckpoint, NoDocument)
 
 _log = logging.getLogger("barograph.api")
 
@@ -36,7 +46,7 @@ def problem_response(status: int, error: str, headers: dict[str, str] | None = N
 def answer_exception(request: Request[object, object, State], exception: Exception) -> Response[bytes]:
     """The answer to anything that a route raised: the one catching boundary of a request."""
     if isinstance(exception, UsageError):
-        status = 404 if isinstance(exception, UnknownRun | UnknownSeries) else 400
+        status = 404 if isinstance(exception, _UNKNOWN) else 400
         return problem_response(status, _said(exception))
     if isinstance(exception, IndexRebuilding | Overloaded):
         return problem_response(503, _said(exception), {"Retry-After": RETRY_AFTER_S})

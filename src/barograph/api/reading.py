@@ -15,15 +15,16 @@ from pathlib import Path
 import msgspec
 
 from barograph import views
-from barograph.api.bodies import REVALIDATE, Body, BodyCache, document_body, make_body
+from barograph.api.bodies import REVALIDATE, Body, BodyCache, document_body, json_body, make_body, null_body
 from barograph.api.events import Events
 from barograph.api.rendering import Renderer
 from barograph.index import Follower, Index, IndexDamaged, ScanResult
-from barograph.policy import load
+from barograph.policy import Policy, load
 from barograph.views.documents import Healthz, IndexState, Runs
 from barograph.views.export import Format, Selection
 from barograph.views.metrics import MEDIA_TYPE, Family, Sample, exposition, metrics
 from barograph.views.series import Asked
+from barograph.views.unified import WeightsDocument
 
 _KEPT_BYTES = 16 * 1024 * 1024
 _WAITING = 64
@@ -42,11 +43,11 @@ class Reading:
     A question asked by many at once is answered once, and what stands in the cache is answered without a thread.
     """
 
-    def __init__(self, root: Path, *, events: Events) -> None:
-        """`events` are told what changes, once the documents say it."""
+    def __init__(self, root: Path, *, events: Events, policy: Policy | None = None) -> None:
+        """`events` are told what changes, once the documents say it; `policy` judges, by default ours."""
         self._root = root
         self._index = Index(root)
-        self._policy = load()
+        self._policy = policy or load()
         self._follower: Follower | None = None
         self._events = events
         self._of_now = Renderer(name="now", most_waiting=_WAITING)
@@ -115,6 +116,42 @@ class Reading:
             renderer=self._of_now if run is None else self._of_runs,
         )
 
+    async def checkpoints(self, run: str | None) -> Body:
+        """The checkpoints of a run; None is the one that moved last. Raises `UnknownRun`."""
+        return await self._of_run(
+            ("checkpoints",), run, lambda: views.checkpoints(self._index, run, policy=self._policy)
+        )
+
+    async def checkpoint_detail(self, run: str, checkpoint: str) -> Body:
+        """The weights of one checkpoint. Raises `UnknownRun` or `UnknownCheckpoint`."""
+        return await self._of_run(
+            ("checkpoint", checkpoint),
+            run,
+            lambda: null_body(views.checkpoint_detail(self._index, run, checkpoint, policy=self._policy)),
+        )
+
+    async def checkpoint_tensors(self, run: str, checkpoint: str, layer: int) -> Body:
+        """The tensors of one layer. Raises `UnknownRun` or `UnknownCheckpoint`."""
+        return await self._of_run(
+            ("tensors", checkpoint, layer),
+            run,
+            lambda: views.checkpoint_tensors(self._index, run, checkpoint, layer=layer, policy=self._policy),
+        )
+
+    async def unified(self, run: str | None) -> Body:
+        """All analyses of a run; None is the one that moved last. Raises `UnknownRun`."""
+        return await self._of_run(
+            ("unified",), run, lambda: null_body(views.unified(self._index, run, policy=self._policy))
+        )
+
+    async def weights_document(self, run: str | None, name: WeightsDocument) -> Body:
+        """A document of `status/`. Raises `UnknownRun` or `NoDocument`."""
+        return await self._of_run(
+            ("status", name),
+            run,
+            lambda: json_body(views.weights_document(self._index, run, name, policy=self._policy)),
+        )
+
     async def health(self) -> Body:
         """Whether the index is complete, and who indexes."""
         return await self._body(("health",), self._health, state=self._news, seconds=_PRESENT_S, renderer=self._of_now)
@@ -128,6 +165,18 @@ class Reading:
     async def index_state(self) -> IndexState:
         """Whether the index is complete."""
         return msgspec.json.decode((await self.health()).content, type=Healthz).index
+
+    async def _of_run(
+        self, what: tuple[Hashable, ...], run: str | None, make: Callable[[], msgspec.Struct | Body]
+    ) -> Body:
+        """A document about one run and the present."""
+        return await self._body(
+            (*what, run),
+            make,
+            state=self._news if run is None else self._state_of(run),
+            seconds=_PRESENT_S,
+            renderer=self._of_runs,
+        )
 
     async def _body(
         self,

@@ -44,7 +44,7 @@ def document_routes(reading: Reading) -> list[HTTPRouteHandler]:
         operation_id="runs",
         summary="All runs under the root",
         description="The run that moved last comes first.",
-        responses=_answers(Runs),
+        responses=answers(Runs),
     )
     async def runs(request: Asked) -> Response[bytes]:
         return send_body(await reading.runs(), request)
@@ -54,7 +54,7 @@ def document_routes(reading: Reading) -> list[HTTPRouteHandler]:
         operation_id="run_detail",
         summary="One run",
         description="Everything known about one run but its points.",
-        responses=_answers(RunDetail, unknown="There is no such run."),
+        responses=answers(RunDetail, unknown="There is no such run."),
     )
     async def run_detail(
         request: Asked, run: Annotated[str, PathParameter(pattern=RUN_PATTERN, description=_RUN_ID)]
@@ -67,7 +67,7 @@ def document_routes(reading: Reading) -> list[HTTPRouteHandler]:
         summary="Series of a run, in buckets",
         description="Minimum, maximum, mean and last value per bucket of steps; no bucket hides a spike. With the"
         " cursors of an earlier answer, only what is new.",
-        responses=_answers(SeriesSet, unknown="There is no such run, or it has none of these series."),
+        responses=answers(SeriesSet, unknown="There is no such run, or it has none of these series."),
     )
     async def series(
         request: Asked,
@@ -123,7 +123,7 @@ def document_routes(reading: Reading) -> list[HTTPRouteHandler]:
         operation_id="live_status",
         summary="What a run does now",
         description="Made for polling every second or two: answers 304 while nothing changed.",
-        responses=_answers(LiveStatus, unknown="There is no such run."),
+        responses=answers(LiveStatus, unknown="There is no such run."),
     )
     async def live_status(
         request: Asked,
@@ -154,7 +154,7 @@ def document_routes(reading: Reading) -> list[HTTPRouteHandler]:
         operation_id="healthz",
         summary="The server lives",
         description="Holds no data of any run and asks for no token.",
-        responses=_answers(Healthz),
+        responses=answers(Healthz),
     )
     async def healthz(request: Asked) -> Response[bytes]:
         return send_body(await reading.health(), request)
@@ -179,7 +179,7 @@ def page_routes(site: Site) -> list[HTTPRouteHandler]:
     return [home, asset]
 
 
-def _answers(document: type[msgspec.Struct], *, unknown: str | None = None) -> dict[int, ResponseSpec]:
+def answers(document: type[msgspec.Struct], *, unknown: str | None = None) -> dict[int, ResponseSpec]:
     """What the OpenAPI says of a route: the real document, though the route sends it as finished bytes."""
     return {
         200: ResponseSpec(document, description="The document.", generate_examples=False),

@@ -22,6 +22,7 @@ from barograph.api.events import Events
 from barograph.api.security import Access
 from barograph.api.token import read_token, token_path
 from barograph.errors import BindRefused, UsageError
+from barograph.policy import Policy
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _GRACE = 0.4
@@ -43,8 +44,9 @@ class Dashboard:
         port: int = 8080,
         allowed_hosts: Sequence[str] = (),
         limits: Limits | None = None,
+        policy: Policy | None = None,
     ) -> None:
-        """`limits` are those of the connections; the default ones are ours."""
+        """`limits` are those of the connections, and `policy` judges; the default ones are ours."""
         self.root = root
         """The folder of the runs; it may not exist yet."""
         self.notices: list[str] = []
@@ -77,7 +79,7 @@ class Dashboard:
         """What the event streams tell."""
         self._server = _Server(
             uvicorn.Config(
-                create_app(root, access=access, events=self.events),
+                create_app(root, access=access, events=self.events, policy=policy),
                 access_log=False,
                 http=protocol(strangers=beyond, limits=limits),
                 lifespan="on",

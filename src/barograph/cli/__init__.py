@@ -16,9 +16,10 @@ from barograph.cli.drift import drift
 from barograph.cli.serve import serve
 from barograph.cli.stability import stability
 from barograph.cli.token import token
+from barograph.cli.watch import watch
 from barograph.errors import BarographError, UsageError
 
-COMMANDS: tuple[Callable[..., None], ...] = (demo, serve, drift, stability, token)
+COMMANDS: tuple[Callable[..., None], ...] = (demo, serve, watch, drift, stability, token)
 
 app = typer.Typer(
     name="barograph",

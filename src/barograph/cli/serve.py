@@ -1,10 +1,14 @@
 """`barograph serve`: the API and the web UI."""
 
+from importlib.util import find_spec
 from typing import Annotated
 
 import typer
 
 from barograph.cli.base_dir import BaseDir, root_of
+from barograph.cli.children import Children
+from barograph.cli.weights_report import PolicyName
+from barograph.errors import MissingExtra
 
 
 def serve(
@@ -19,6 +23,10 @@ def serve(
         list[str] | None,
         typer.Option(metavar="NAME", help="Another name that leads here, such as a proxy's; repeatable."),
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Also read the weights of every checkpoint, as `barograph watch` does.")
+    ] = False,
+    policy: PolicyName = "default",
 ) -> None:
     """Show the runs in the browser, live, and serve them as an API.
 
@@ -27,14 +35,22 @@ def serve(
     \b
     Examples:
       barograph serve
+      barograph serve --watch
       barograph serve --base-dir /data/runs --port 9000
       ssh -L 8080:localhost:8080 trainer barograph serve     (from elsewhere, safely)
       barograph token && barograph serve --host 0.0.0.0      (open to the network)
     """
     from barograph.api.server import Dashboard
+    from barograph.policy import load
 
-    dashboard = Dashboard(root_of(base_dir), host=host, port=port, allowed_hosts=allowed_host or [])
+    judge = load(policy)
+    if watch and find_spec("numba") is None:
+        raise MissingExtra("numba", extra="weights", purpose="Reading the weights of checkpoints")
+    dashboard = Dashboard(root_of(base_dir), host=host, port=port, allowed_hosts=allowed_host or [], policy=judge)
     typer.echo(f"barograph shows {dashboard.root} at {dashboard.url} (Ctrl-C stops)")
     for notice in dashboard.notices:
         typer.echo(notice)
-    dashboard.run()
+    with Children() as children:
+        if watch:
+            children.start("watch", "--base-dir", str(dashboard.root), "--policy", policy)
+        dashboard.run()

@@ -23,7 +23,7 @@ from barograph.index import rows
 from barograph.index.change import FILES, Change, ScanResult
 from barograph.index.database import create_anew, inode, open_for_writing, transaction
 from barograph.index.follow_file import follow_file, goes_on
-from barograph.index.lock import IndexLock
+from barograph.index.lock import RootLock
 from barograph.index.look import AGAIN_S, Folder, Look, folder_now, look
 from barograph.index.place import REBUILD, Place, writable_place
 from barograph.index.root_folders import RootFolders
@@ -80,7 +80,7 @@ class Indexer:
         """Raises `RootBusy` if another process indexes this root. Nothing is read before the first `scan`."""
         self.place = place or writable_place(root)
         self._owns_folder = place is None and self.place.notice is not None
-        self._lock = IndexLock(self.place.folder)
+        self._lock = RootLock(self.place.folder)
         try:
             opened = open_for_writing(self.place.database)
         except BaseException:

@@ -1,4 +1,5 @@
-"""Who indexes a root: the process that holds the lock on `index.lock`; the kernel lets go of it when that one dies."""
+"""Who indexes a root, or watches it: the process that holds the lock on a file there; the
+kernel lets go of it when that one dies."""
 
 import fcntl
 import os
@@ -8,13 +9,20 @@ from pathlib import Path
 
 from barograph.errors import RootBusy
 
+WATCH = "watch.lock"
+"""Name of the file that the watcher of a root locks."""
 
-class IndexLock:
-    """Owns the lock of one index folder, from construction until `close`."""
 
-    def __init__(self, folder: Path) -> None:
-        """Takes the lock; raises `RootBusy` if another process, or another indexer of this one, has it."""
-        self.path = folder / "index.lock"
+class RootLock:
+    """Owns one lock in the private folder of a root, from construction until `close`."""
+
+    def __init__(self, folder: Path, *, name: str = "index.lock", does: str = "indexes") -> None:
+        """Takes the lock `name`; raises `RootBusy` if another process, or another owner in this one, has it.
+
+        `does` says in that error what the holder of the lock does with the root.
+        """
+        self.path = folder / name
+        self._does = does
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         self._descriptor = os.open(self.path, flags, 0o666)
         try:
@@ -43,9 +51,24 @@ class IndexLock:
         except BlockingIOError:
             holder = os.pread(self._descriptor, 32, 0).decode("ascii", "replace").strip()
             raise RootBusy(
-                f"process {holder or 'unknown'} indexes this root already",
+                f"process {holder or 'unknown'} {self._does} this root already",
                 where=str(self.path.parent),
-                advice="Read its index, or stop it first",
+                advice="Let it do so, or stop it first",
             ) from None
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+
+
+def is_held(folder: Path, *, name: str) -> bool:
+    """Whether a living process holds the lock `name`; nothing is created, and nobody is disturbed."""
+    try:
+        descriptor = os.open(folder / name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

@@ -1,6 +1,7 @@
 """The vocabulary: one frozen Struct per kind of fact. `KINDS` lists every kind that a journal line can be."""
 
 from barograph.records.evaluation import Answer, ExactMatch, Verdict
+from barograph.records.jobs import Job
 from barograph.records.training import Alert, Checkpoint, Collector, CollectorFailed, Columns, Step
 from barograph.records.weights import TensorPass, WeightsPass
 from barograph.records.writing import (
@@ -32,6 +33,7 @@ Record = (
     | Verdict
     | TensorPass
     | WeightsPass
+    | Job
     | RunComplete
 )
 
@@ -53,6 +55,7 @@ KINDS: tuple[type[Record], ...] = (
     Verdict,
     TensorPass,
     WeightsPass,
+    Job,
     RunComplete,
 )
 
@@ -69,6 +72,7 @@ __all__ = [
     "ConfigUpdate",
     "ExactMatch",
     "Heartbeat",
+    "Job",
     "LostRecords",
     "Pause",
     "Record",

@@ -11,6 +11,10 @@ from msgspec import Meta, Struct
 from barograph.records import quantities
 from barograph.records.quantities import AlertLevel, Count, Seconds
 
+ReferenceOrigin = Literal["named", "adapter", "run", "first_checkpoint"]
+"""Who says what the reference is: the user, the adapter's own config, the run's banner, or nobody, so that it is the
+first checkpoint."""
+
 TensorState = Literal["compared", "alone", "adapted", "missing", "extra", "reshaped", "integer"]
 
 Shape = Annotated[list[Annotated[int, Meta(ge=0)]], Meta(description="Size of each dimension.")]
@@ -72,6 +76,8 @@ class WeightsPass(Struct, frozen=True, kw_only=True, tag_field="type", tag="weig
     path: Annotated[str, Meta(description="The folder or file, absolute on the reading machine.")]
     reference: Annotated[str | None, Meta(description="Name of the reference; null if there was none.")] = None
     reference_path: Annotated[str | None, Meta(description="Where the reference lies.")] = None
+    reference_origin: Annotated[ReferenceOrigin | None, Meta(description="Who says that it is the reference.")] = None
+    no_reference: Annotated[str | None, Meta(description="Why there was no reference; null if there was one.")] = None
     step: Annotated[quantities.Step | None, Meta(description="Step of the checkpoint, if its name says one.")] = None
     time: Annotated[Seconds, Meta(description="When it began.")]
     seconds: Annotated[float, Meta(description="How long it took.")]
@@ -80,6 +86,7 @@ class WeightsPass(Struct, frozen=True, kw_only=True, tag_field="type", tag="weig
     unchanged: Annotated[
         Count, Meta(description="Tensors known to be the reference's, whose reference was not read again.")
     ] = 0
+    job: Annotated[str | None, Meta(description="Id of the job that it was for; null if it was for none.")] = None
     stamp: Annotated[str, Meta(description="Hash of the checkpoint's file names, sizes and times.")]
     reference_stamp: Annotated[str | None, Meta(description="The same of the reference.")] = None
     adapter: Annotated[bool, Meta(description="Whether the checkpoint is an adapter on the reference.")] = False

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 
+from barograph.views.checkpoints import checkpoint_detail, checkpoint_tensors, checkpoints
 from barograph.views.export import export
 from barograph.views.live import live_status
 from barograph.views.run_detail import run_detail
 from barograph.views.runs import runs
 from barograph.views.series import series_set
+from barograph.views.unified import unified, weights_document
 
 VIEWS: tuple[Callable[..., object], ...] = (
     runs,
@@ -14,6 +16,23 @@ VIEWS: tuple[Callable[..., object], ...] = (
     series_set,
     live_status,
     export,
+    checkpoints,
+    checkpoint_detail,
+    checkpoint_tensors,
+    unified,
+    weights_document,
 )
 
-__all__ = ["VIEWS", "export", "live_status", "run_detail", "runs", "series_set"]
+__all__ = [
+    "VIEWS",
+    "checkpoint_detail",
+    "checkpoint_tensors",
+    "checkpoints",
+    "export",
+    "live_status",
+    "run_detail",
+    "runs",
+    "series_set",
+    "unified",
+    "weights_document",
+]

@@ -31,7 +31,7 @@ from barograph.records.quantities import VerdictWord, spelled
 from barograph.views.documents import ActiveAlert, Health, HealthLights, Light, LiveStatus
 from barograph.views.hosts import host_reasons, inference_host, training_host
 from barograph.views.run_detail import alert_rows, checkpoint_name
-from barograph.views.summary import NewestAttempt, hidden_from, last_moved, newest_attempt, state_of
+from barograph.views.summary import NewestAttempt, hidden_from, newest_attempt, run_that_moved_last, state_of
 from barograph.views.times import document_time, iso
 
 PAST = 0.9
@@ -100,7 +100,7 @@ def live_status(
     policy = policy or load()
     crashed_after_s = policy.run_state.crashed_after_s
     with index.snapshot() as snapshot:
-        run = _run_that_moved_last(snapshot) if run is None else run
+        run = run_that_moved_last(snapshot) if run is None else run
         sources = [] if run is None else query.sources(snapshot, run)
         newest = newest_attempt(sources)
         state = state_of(newest, now=now, crashed_after_s=crashed_after_s)
@@ -258,11 +258,6 @@ def _paused_s(snapshot: Snapshot, run: str, latest: Sequence[Source]) -> float:
         elif since is not None:
             total, since = total + pause.time - since, None
     return total
-
-
-def _run_that_moved_last(snapshot: Snapshot) -> str | None:
-    found = query.sources_by_run(snapshot)
-    return max(found, key=lambda run: (*last_moved(found[run]), run), default=None)
 
 
 def _cut(alert: ActiveAlert) -> ActiveAlert:

@@ -8,6 +8,7 @@ from msgspec import Meta, Struct
 
 from barograph.analysis.attempts import AttemptSteps, begins_at, shown_until
 from barograph.analysis.run_state import RunState, WriterSigns, run_state
+from barograph.index import Snapshot, query
 from barograph.index.query import Source
 from barograph.index.source import Mark, NewestLoss, SourceState
 from barograph.journal.layout import TRAIN
@@ -168,6 +169,12 @@ def run_row(
         last_seen=iso(newest.last_time) if newest else None,
         notices=[*notices, *notices_of(sources, now=now, crashed_after_s=crashed_after_s)],
     )
+
+
+def run_that_moved_last(snapshot: Snapshot) -> str | None:
+    """The run that moved last; None if there is none."""
+    found = query.sources_by_run(snapshot)
+    return max(found, key=lambda run: (*last_moved(found[run]), run), default=None)
 
 
 def last_moved(sources: Sequence[Source]) -> tuple[int, float]:

@@ -48,12 +48,8 @@ class Checkpoint(Struct, frozen=True, kw_only=True):
     files: tuple[WeightFile, ...]
     adapter: AdapterConfig | None
     """Of an adapter of peft's; None for a whole model."""
-
-    @property
-    def stamp(self) -> str:
-        """Hash of the files' names, sizes and times of change: another stamp, another content."""
-        told = [(file.path.name, file.size, file.modified_ns) for file in self.files]
-        return hashlib.sha256(msgspec.json.encode(sorted(told))).hexdigest()[:16]
+    stamp: str
+    """Hash of names, sizes and times of change of the files that decide: another stamp, another content."""
 
     def must_be_unchanged(self) -> None:
         """Raise `CheckpointChanged` if one of its files was written to since it was opened."""
@@ -92,7 +88,28 @@ def open_checkpoint(path: Path) -> Iterator[Checkpoint]:
             tied=tied,
             files=tuple(files),
             adapter=layout.adapter,
+            stamp=_stamp([(file.path.name, file.size, file.modified_ns) for file in files], layout),
         )
+
+
+def stamp_of(path: Path) -> str:
+    """The stamp that `open_checkpoint` would give, without opening the weights.
+
+    Raises as `open_checkpoint` does for what can be seen by names alone.
+    """
+    layout, told = _layout(path), []
+    for file in layout.files:
+        try:
+            now = file.stat()
+        except OSError as error:
+            raise CheckpointError(f"cannot be read: {error.strerror}", where=str(file)) from error
+        told.append((file.name, now.st_size, now.st_mtime_ns))
+    return _stamp(told, layout)
+
+
+def _stamp(files: list[tuple[str, int, int]], layout: "_Layout") -> str:
+    told = [*files, *layout.settings]
+    return hashlib.sha256(msgspec.json.encode(sorted(told))).hexdigest()[:16]
 
 
 def checkpoint_name(path: Path) -> str:
@@ -121,6 +138,8 @@ class _Layout(Struct, frozen=True, kw_only=True):
     mapped: dict[str, str] | None = None
     """Tensor to shard, of a checkpoint in shards."""
     adapter: AdapterConfig | None = None
+    settings: list[tuple[str, int, int]] = []
+    """Name, size and time of change of the file that says by how much an adapter's factors count."""
 
 
 def _layout(path: Path) -> _Layout:
@@ -134,6 +153,7 @@ def _layout(path: Path) -> _Layout:
             "there is no such checkpoint", where=str(path), advice="Name a folder of weights, or a .safetensors file"
         )
     mapped, adapter = None, None
+    settings: list[tuple[str, int, int]] = []
     if (path / SINGLE).exists():
         names = [SINGLE]
     elif (path / INDEX).exists():
@@ -141,6 +161,8 @@ def _layout(path: Path) -> _Layout:
         names = sorted(set(mapped.values()))
     elif (path / ADAPTER_CONFIG).exists():
         adapter = adapter_config(read_json(path / ADAPTER_CONFIG), where=path / ADAPTER_CONFIG)
+        now = (path / ADAPTER_CONFIG).stat()
+        settings = [(ADAPTER_CONFIG, now.st_size, now.st_mtime_ns)]
         names = [ADAPTER]
         if not (path / ADAPTER).exists():
             refuse_folder(path)
@@ -148,7 +170,7 @@ def _layout(path: Path) -> _Layout:
         names = [_only_file(path)]
     for name in names:
         must_stay_inside(path / name, path)
-    return _Layout(files=[path / name for name in names], mapped=mapped, adapter=adapter)
+    return _Layout(files=[path / name for name in names], mapped=mapped, adapter=adapter, settings=settings)
 
 
 def _only_file(folder: Path) -> str:
