@@ -1,6 +1,7 @@
 """Laws of the algebra of spans: however points are grouped, the answer is that of all points at once."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -58,7 +59,7 @@ def test_a_row_says_of_its_points_what_numpy_says_of_them(values: list[float], d
             assert found.minimum[place] == finite.min()
             assert found.maximum[place] == finite.max()
             assert found.last[place] == finite[-1]
-            mean = math.fsum(one / len(finite) for one in finite)
+            mean = float(sum(map(Fraction, finite)) / len(finite))
             assert found.mean[place] == pytest.approx(mean, rel=1e-9, abs=1e-300 + 1e-12 * np.abs(finite).max())
             assert finite.min() <= found.mean[place] <= finite.max()
         else:

@@ -64,6 +64,7 @@ def test_ours_differs_from_the_contract_only_where_it_says_so() -> None:
     assert changed == {
         ("loss_finite", "min_points"),
         *(("layer_drift", key) for key in ("minimal_below", "significant_above", "yellow_from", "red_above")),
+        ("training_drift", "judged_by"),
         ("interpretation", "exploding"),
         ("interpretation", "exploding_top"),
     }

@@ -4,14 +4,19 @@ from collections.abc import Callable
 
 from barograph.analysis.attempts import AttemptSteps, begins_at, shown_until
 from barograph.analysis.blocks import blocks
+from barograph.analysis.curve_parts import CurvePart, curve_of
 from barograph.analysis.delta_spectrum import DeltaSpectrum, delta_spectrum, randomised_spectrum, thin_spectrum
 from barograph.analysis.exact_match import Interval, exact_match, wilson_interval
 from barograph.analysis.finite_losses import FiniteLosses, finite_losses, joined_losses
 from barograph.analysis.layer_drift import LayerDrift, layer_drift
+from barograph.analysis.loss_curve import Curve, LossCurve, loss_curve
 from barograph.analysis.norm_change import NormChange, norm_change
 from barograph.analysis.rollup import SMOOTHING, Rollup, averages, rollup
 from barograph.analysis.run_state import RunState, WriterSigns, run_state
+from barograph.analysis.spikes import Spike, Spikes, spikes
 from barograph.analysis.tensor_drift import TensorDrift, tensor_drift
+from barograph.analysis.training_drift_v1 import TrainingDriftV1, training_drift_v1
+from barograph.analysis.trend import Trend, trend
 from barograph.analysis.weight_stability import WeightStability, weight_stability
 
 ANALYSES: tuple[Callable[..., object], ...] = (
@@ -26,37 +31,54 @@ ANALYSES: tuple[Callable[..., object], ...] = (
     norm_change,
     tensor_drift,
     delta_spectrum,
+    spikes,
+    trend,
+    training_drift_v1,
+    curve_of,
+    loss_curve,
 )
 
 __all__ = [
     "ANALYSES",
     "SMOOTHING",
     "AttemptSteps",
+    "Curve",
+    "CurvePart",
     "DeltaSpectrum",
     "FiniteLosses",
     "Interval",
     "LayerDrift",
+    "LossCurve",
     "NormChange",
     "Rollup",
     "RunState",
+    "Spike",
+    "Spikes",
     "TensorDrift",
+    "TrainingDriftV1",
+    "Trend",
     "WeightStability",
     "WriterSigns",
     "averages",
     "begins_at",
     "blocks",
+    "curve_of",
     "delta_spectrum",
     "exact_match",
     "finite_losses",
     "joined_losses",
     "layer_drift",
+    "loss_curve",
     "norm_change",
     "randomised_spectrum",
     "rollup",
     "run_state",
     "shown_until",
+    "spikes",
     "tensor_drift",
     "thin_spectrum",
+    "training_drift_v1",
+    "trend",
     "weight_stability",
     "wilson_interval",
 ]

@@ -5,11 +5,14 @@ from barograph.policy.layer_drift import drift_band, drift_colour, drift_finding
 from barograph.policy.load import load
 from barograph.policy.loss_finite import loss_finite
 from barograph.policy.tables import Policy
+from barograph.policy.training_drift import TrainingDrift, curve_rule, training_drift
 from barograph.policy.weight_stability import ParameterStability, parameter_stability, weight_alerts, weight_stability
 
 __all__ = [
     "ParameterStability",
     "Policy",
+    "TrainingDrift",
+    "curve_rule",
     "drift_band",
     "drift_colour",
     "drift_findings",
@@ -19,6 +22,7 @@ __all__ = [
     "load",
     "loss_finite",
     "parameter_stability",
+    "training_drift",
     "weight_alerts",
     "weight_stability",
 ]

@@ -1,6 +1,6 @@
 """The tables of a policy: one Struct per analysis, no defaults, unknown keys refused."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -66,6 +66,37 @@ class WeightStabilityTable(Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ]
 
 
+class TrainingDriftTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a loss curve can be trusted. The first six keys are those of seed 004's spec, with its ranges."""
+
+    min_steps: Annotated[int, Meta(ge=2, description="Skip when the curve has fewer steps than this.")]
+    rolling_window: Annotated[int, Meta(ge=2, description="Window of the seed's rule for instability.")]
+    spike_sigma: Annotated[float, Meta(gt=0.0, description="An instability rises above so many typical deltas.")]
+    assert_smoothness_gte: Annotated[float, Meta(ge=0.0, le=1.0, description="Minimum smoothness for PASS.")]
+    assert_convergence_ratio_lte: Annotated[float, Meta(gt=0.0, description="Maximum ratio of last to first loss.")]
+    assert_instability_events_lte: Annotated[int, Meta(ge=0, description="Most instability events for PASS.")]
+    judged_by: Annotated[Literal["v1", "v2"], Meta(description="v1: the three assertions above; v2: everything below.")]
+    spike_window: Annotated[int, Meta(ge=4, description="Finite points before a point that it is judged by.")]
+    spike_min_window: Annotated[int, Meta(ge=4, description="With fewer of them, a point is not judged.")]
+    spike_z: Annotated[float, Meta(gt=0.0, description="A spike is so many robust deviations above the line.")]
+    spike_min_ratio: Annotated[float, Meta(gt=1.0, description="And at least so many times what the line says.")]
+    spike_merge: Annotated[int, Meta(ge=1, description="Hits not more than so many points apart are one spike.")]
+    max_spikes: Annotated[int, Meta(ge=0, description="More spikes than this are WARN.")]
+    max_non_finite: Annotated[int, Meta(ge=0, description="More losses that are no numbers than this are WARN.")]
+    max_convergence: Annotated[
+        float, Meta(gt=0.0, description="WARN if the end of the curve is above so many times its beginning.")
+    ]
+    rising_ratio: Annotated[
+        float, Meta(ge=1.0, description="WARN if the curve rises and ends above so many times its least.")
+    ]
+    divergence_ratio: Annotated[float, Meta(gt=1.0, description="FAIL if it ends above so many times its least.")]
+    tail_share: Annotated[float, Meta(gt=0.0, le=1.0, description="Share of the curve that its trend is taken of.")]
+    trend_min_blocks: Annotated[int, Meta(ge=4, description="Fewer blocks than this have no trend.")]
+    trend_max_blocks: Annotated[int, Meta(ge=4, le=1000, description="Most blocks of a trend.")]
+    trend_min_block: Annotated[int, Meta(ge=1, description="Fewest points of a block.")]
+    trend_confidence: Annotated[float, Meta(gt=0.0, lt=1.0, description="Confidence of the trend's interval.")]
+
+
 class Reading(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How one finding is explained to a person."""
 
@@ -74,7 +105,7 @@ class Reading(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class InterpretationTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Cause and action of every finding about weights."""
+    """Cause and action of every finding about weights and losses."""
 
     minimal: Annotated[Reading, Meta(description="A total change below `minimal_below`.")]
     normal: Annotated[Reading, Meta(description="A total change in between.")]
@@ -92,6 +123,16 @@ class InterpretationTable(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     dtype_max: Annotated[Reading, Meta(description="Magnitudes near the largest number of their format.")]
     norm_growth: Annotated[Reading, Meta(description="A norm far from the reference's.")]
     spike: Annotated[Reading, Meta(description="A norm far from that of the checkpoint before.")]
+    non_finite_tail: Annotated[Reading, Meta(description="The last loss is no number.")]
+    non_finite_loss: Annotated[Reading, Meta(description="Losses that are no numbers.")]
+    zero_loss: Annotated[Reading, Meta(description="Losses of exactly zero.")]
+    divergence: Annotated[Reading, Meta(description="The loss ended far above what it had been.")]
+    rising: Annotated[Reading, Meta(description="The loss rises at its end.")]
+    loss_spike: Annotated[Reading, Meta(description="The loss rose suddenly.")]
+    flat: Annotated[Reading, Meta(description="The loss did not fall.")]
+    ghost_tail: Annotated[Reading, Meta(description="A resume went over steps again.")]
+    unread_lines: Annotated[Reading, Meta(description="Lines of the log that could not be read.")]
+    rough: Annotated[Reading, Meta(description="The seed's smoothness or instability is past its threshold.")]
 
 
 class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -103,4 +144,5 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     exact_match_gain: Annotated[ExactMatchGainTable, Meta(description="For `analysis/exact_match.py`.")]
     layer_drift: Annotated[LayerDriftTable, Meta(description="For `analysis/layer_drift.py`.")]
     weight_stability: Annotated[WeightStabilityTable, Meta(description="For `analysis/weight_stability.py`.")]
-    interpretation: Annotated[InterpretationTable, Meta(description="Words for findings about weights.")]
+    training_drift: Annotated[TrainingDriftTable, Meta(description="For `analysis/loss_curve.py`.")]
+    interpretation: Annotated[InterpretationTable, Meta(description="Words for findings.")]

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from barograph.records.quantities import Count, Seconds, Step, VerdictWord
 
@@ -69,3 +69,5 @@ class Verdict(Struct, frozen=True, kw_only=True, tag_field="type", tag="verdict"
     thresholds: Annotated[dict[str, float], Meta(description="What they were compared with.")]
     policy: Annotated[str, Meta(description="Name of the policy.")]
     time: Annotated[Seconds, Meta(description="When it was judged.")]
+    advice: Annotated[str, Meta(description="What to do first; empty if nothing.")] = ""
+    steps: Annotated[list[Step], Meta(description="Steps that it rests on, at most 100.")] = field(default_factory=list)
