@@ -27,6 +27,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -39,6 +40,7 @@ PACKAGES = ("numba", "llvmlite", "numpy", "torch", "safetensors", "msgspec")
 CHUNK = 1024 * 1024
 LEARNED = 3e-4
 MIB = 2**20
+PREAD_SIZES = (CHUNK // 4, CHUNK, 4 * CHUNK)
 NOT_SHOWN = [
     "Cold files: both sides are in the system's page cache, so no disk is measured.",
     "More than two cores: what the threads share is memory bandwidth, and it is not ours to choose.",
@@ -191,6 +193,8 @@ def alternating(folder: Path, repetitions: int) -> dict[str, object]:
         "ours_gb_s": found["pass"][0]["bytes"] / 1e9 / spread(ours)["median"],
         "torch_s": spread(torch),
         "pread_s": spread(pread),
+        "pass_cpu_s": statistics.median(one["cpu_s"] for one in found["pass"]),
+        "pread_cpu_s": statistics.median(one["cpu_s"] for one in found["pread"]),
         "times_faster_than_torch": spread(torch)["median"] / spread(ours)["median"],
         # One ratio per round, because the three stand in the same minute only within a round.
         "pread_over_ours": statistics.median(min(one) / min(other) for one, other in zip(ours, pread, strict=True)),
@@ -237,17 +241,19 @@ def timed_pass(*, folder: str) -> dict[str, object]:
     with PeakAnonymous() as peak:
         from barograph.weights import drift_pass, open_checkpoint
 
-        seconds = []
+        seconds, processor = [], []
         for _ in range(6):
-            began = time.perf_counter()
+            began, used = time.perf_counter(), time.process_time()
             base, current = Path(folder, "base"), Path(folder, "checkpoint-100")
             with open_checkpoint(base) as reference, open_checkpoint(current) as checkpoint:
                 done = drift_pass(checkpoint, reference=reference)
             layer_drift(done.rows, pattern_ratio=1.5)
             weight_stability(done.rows)
             seconds.append(time.perf_counter() - began)
+            processor.append(time.process_time() - used)
     return {
         "seconds": seconds[1:],
+        "cpu_s": min(processor[1:]),
         "bytes": done.summary.bytes_read,
         "threads": len(os.sched_getaffinity(0)),
         "anonymous_mib": max(peak.mib, anonymous_mib() - before),
@@ -273,69 +279,170 @@ def timed_torch(*, folder: str) -> dict[str, object]:
     return {"seconds": [seconds], "anonymous_mib": peak.mib}
 
 
-def timed_pread(*, folder: str) -> dict[str, object]:
+def timed_pread(*, folder: str, at_once: int = CHUNK) -> dict[str, object]:
     """In a child: the bytes of both files by `pread` into two buffers per thread, five times."""
     files = [os.open(Path(folder, side, "model.safetensors"), os.O_RDONLY) for side in ("base", "checkpoint-100")]
     size = os.fstat(files[0]).st_size
-    threads = len(os.sched_getaffinity(0))
-    seconds = []
+    places: Iterator[int] = iter(())
+    lock = threading.Lock()
+
+    def run() -> None:
+        buffers = [memoryview(bytearray(at_once)) for _ in files]
+        while True:
+            with lock:
+                place = next(places, None)
+            if place is None:
+                return
+            for file, buffer in zip(files, buffers, strict=True):
+                os.preadv(file, [buffer], place)
+
+    seconds, processor = [], []
     for _ in range(6):
-        places, lock = iter(range(0, size, CHUNK)), threading.Lock()
+        places = iter(range(0, size, at_once))
+        used = time.process_time()
+        seconds.append(in_threads(run))
+        processor.append(time.process_time() - used)
+    return {"seconds": seconds[1:], "cpu_s": min(processor[1:])}
 
-        def run(places=places, lock=lock) -> None:
-            buffers = [memoryview(bytearray(CHUNK)) for _ in files]
-            while True:
-                with lock:
-                    place = next(places, None)
-                if place is None:
-                    return
-                for file, buffer in zip(files, buffers, strict=True):
-                    os.preadv(file, [buffer], place)
 
-        began = time.perf_counter()
-        with ThreadPoolExecutor(threads) as pool:
-            for done in [pool.submit(run) for _ in range(threads)]:
-                done.result()
-        seconds.append(time.perf_counter() - began)
-    return {"seconds": seconds[1:]}
+def in_threads(run: Callable[[], None]) -> float:
+    """Seconds until as many threads as there are cores have run it."""
+    threads = len(os.sched_getaffinity(0))
+    began = time.perf_counter()
+    with ThreadPoolExecutor(threads) as pool:
+        for done in [pool.submit(run) for _ in range(threads)]:
+            done.result()
+    return time.perf_counter() - began
 
 
 def breakdown(*, folder: str) -> dict[str, object]:
-    """In a child: what the pass does besides reading: headers, arithmetic on a chunk in the cache, Python per chunk."""
-    from barograph.weights import kernels, open_checkpoint
-    from barograph.weights.chunks import most_elements, no_partials
-    from barograph.weights.drift_pass import matched
+    """In a child: the pass with less and less of it, best of five; then its arithmetic on what the caches hold.
 
-    began = time.perf_counter()
-    with (
-        open_checkpoint(Path(folder, "base")) as reference,
-        open_checkpoint(Path(folder, "checkpoint-100")) as checkpoint,
-    ):
-        matches = matched(checkpoint, reference=reference)
-        elements = sum(match.current.elements for match in matches)
-    headers = time.perf_counter() - began
-    count = most_elements("BF16")
-    a, b = (numbers(0, count, moved=moved).view(np.uint64) for moved in (0.0, LEARNED))
-    partials = no_partials(1)[0]
-    kernels.bf16_pass(a, b, kernels.KEYS, count, HIDDEN, partials)
-    taken = []
-    for _ in range(200):
-        began = time.perf_counter()
-        kernels.bf16_pass(a, b, kernels.KEYS, count, HIDDEN, partials)
-        taken.append(time.perf_counter() - began)
-    tiny = []
-    for _ in range(1000):
-        began = time.perf_counter()
-        kernels.bf16_pass(a, b, kernels.KEYS, 4, 0, partials)
-        tiny.append(time.perf_counter() - began)
-    chunk = statistics.median(taken)
+    One thing cannot be taken away alone: the fingerprint is made in the same walk as the sums. How long it takes by
+    itself is the most that the pass could gain without it.
+    """
+    from barograph.weights import drift_pass, kernels, open_checkpoint
+    from barograph.weights.chunks import no_partials
+
+    of_pass = sys.modules["barograph.weights.fused_pass"]
+
+    def passes() -> dict[str, float]:
+        """Opening, the pass, and CPU seconds of both."""
+        found = []
+        for _ in range(6):
+            began, used = time.perf_counter(), time.process_time()
+            with (
+                open_checkpoint(Path(folder, "base")) as reference,
+                open_checkpoint(Path(folder, "checkpoint-100")) as checkpoint,
+            ):
+                opened = time.perf_counter()
+                drift_pass(checkpoint, reference=reference)
+            ended = time.perf_counter()
+            found.append((ended - began, opened - began, time.process_time() - used))
+        return dict(zip(("wall_s", "of_which_opening_s", "cpu_s"), min(found[1:]), strict=True))
+
+    full = passes()
+    real = of_pass.kernel_of
+    # What Python does for each unit, with a kernel that has nothing to do.
+    of_pass.kernel_of = lambda _dtype: lambda *given: len(given[4])
+    nothing = passes()
+    of_pass.kernel_of = real
     return {
-        "headers_ms": 1e3 * headers,
-        "chunks": elements / count,
-        "arithmetic_ms_per_chunk_one_thread": 1e3 * chunk,
-        "arithmetic_gb_s_one_thread": 4 * count / chunk / 1e9,
-        "arithmetic_s_one_thread": chunk * elements / count,
-        "call_us": 1e6 * statistics.median(tiny),
+        "full_pass": full,
+        "without_reading_or_arithmetic": nothing,
+        "only_the_reading_of_the_pass": only_reading(folder),
+        **{f"pread_{size >> 10}_kib": best(timed_pread(folder=folder, at_once=size)) for size in PREAD_SIZES},
+        "arithmetic_one_thread": arithmetic(kernels, no_partials(1)),
+    }
+
+
+def best(measured: dict) -> dict[str, float]:
+    """The shortest time, and the CPU seconds."""
+    return {"wall_s": min(measured["seconds"]), "cpu_s": measured["cpu_s"]}
+
+
+def only_reading(folder: str) -> dict[str, float]:
+    """The compiled reads of the pass, of all bytes, by as many threads, with nothing done to what was read."""
+    from numba import njit
+
+    from barograph.weights import kernels
+    from barograph.weights.chunks import Buffers
+
+    filled, piece = kernels._filled, kernels.PIECE_BYTES
+
+    @njit(nogil=True)
+    def read(source, begin, end, a, b, stop):
+        for byte in range(begin, end, piece):
+            if filled(source, byte, min(piece, end - byte), a, b, stop)[0] < 0:
+                return byte
+        return end
+
+    files = [os.open(Path(folder, side, "model.safetensors"), os.O_RDONLY) for side in ("base", "checkpoint-100")]
+    size, stop = os.fstat(files[0]).st_size, np.zeros(1, np.uint8)
+    # What follows the header, as in the pass.
+    begin = 8 + int.from_bytes(os.pread(files[0], 8, 0), "little")
+    source = np.array([files[0], begin, files[1], begin])
+    unit = 8 * CHUNK
+    read(source, 0, 0, *Buffers().pieces, stop)
+    places: Iterator[int] = iter(())
+    lock = threading.Lock()
+
+    def run() -> None:
+        pieces = Buffers().pieces
+        while True:
+            with lock:
+                place = next(places, None)
+            if place is None:
+                return
+            read(source, place, min(place + unit, size - begin), *pieces, stop)
+
+    found = []
+    for _ in range(6):
+        places = iter(range(0, size - begin, unit))
+        used = time.process_time()
+        found.append((in_threads(run), time.process_time() - used))
+    return dict(zip(("wall_s", "cpu_s"), min(found[1:]), strict=True))
+
+
+def arithmetic(kernels, sums: np.ndarray) -> dict[str, float]:
+    """One thread on pieces that are in the cache: the whole kernel, its fingerprint alone, and a call for nothing."""
+    from numba import njit
+
+    count = kernels.PIECE_BYTES // 2
+    a, b = (numbers(0, count, moved=moved).view(np.uint64) for moved in (0.0, LEARNED))
+    hashed, mixed, block = kernels._hashed, kernels._mixed, kernels.BLOCK
+
+    @njit(nogil=True)
+    def fingerprint(words, keys):
+        state = np.uint64(0)
+        for first in range(0, len(words), block // 4):
+            state = mixed(state, hashed(words, first, block // 4, keys))
+        return state
+
+    source, stop, prints = np.array([-1, 0, -1, 0]), np.zeros(1, np.uint8), np.zeros(1, np.uint64)
+
+    def whole(elements: int) -> None:
+        counts = np.array([elements])
+        kernels.bf16_pass(source, a, b, kernels.KEYS, counts, HIDDEN, sums, prints, stop)
+
+    times = {}
+    for name, run in (
+        ("whole", lambda: whole(count)),
+        ("fingerprint", lambda: fingerprint(b, kernels.KEYS)),
+        ("nothing", lambda: whole(0)),
+    ):
+        run()
+        taken = []
+        for _ in range(500):
+            began = time.perf_counter()
+            run()
+            taken.append(time.perf_counter() - began)
+        times[name] = statistics.median(taken)
+    both = 4 * count / 1e9
+    return {
+        "gb_s": both / times["whole"],
+        "gb_s_without_fingerprint_at_most": both / (times["whole"] - times["fingerprint"]),
+        "call_us": 1e6 * times["nothing"],
     }
 
 
@@ -461,13 +568,18 @@ def show(result: dict) -> None:
     ):
         table(title, ["what", *words], [[name, *(one[word] for word in words)] for name, one in spreads.items()])
     for title, values in (
-        ("One chunk", passes["where_the_rest_goes"]),
         ("Anonymous memory, MiB", passes["anonymous_mib"] | result["memory"]),
         ("Accuracy", result["accuracy"]),
         ("LoRA norms, r = 16", result["lora"]),
     ):
         rows = [[name, one["median"] if isinstance(one, dict) else one] for name, one in values.items()]
         table(title, ["what", "value"], rows)
+    cpu = {"pass": passes["pass_cpu_s"], "pread alone": passes["pread_cpu_s"]}
+    table("CPU seconds of all threads", ["what", "value"], [[name, one] for name, one in cpu.items()])
+    words = ("wall_s", "cpu_s", "of_which_opening_s", "gb_s", "gb_s_without_fingerprint_at_most", "call_us")
+    rest = passes["where_the_rest_goes"]
+    rows = [[name, *(one.get(word, "") for word in words)] for name, one in rest.items()]
+    table("Where the rest goes", ["what", *words], rows)
     print()
 
 

@@ -65,6 +65,7 @@ def test_ours_differs_from_the_contract_only_where_it_says_so() -> None:
         ("loss_finite", "min_points"),
         *(("layer_drift", key) for key in ("minimal_below", "significant_above", "yellow_from", "red_above")),
         ("training_drift", "judged_by"),
+        ("gradient_ghost", "max_ratio"),
         ("interpretation", "exploding"),
         ("interpretation", "exploding_top"),
     }

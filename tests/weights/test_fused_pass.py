@@ -1,22 +1,25 @@
 """The pass agrees with float64 numpy: counts and extremes exactly, norms within 1e-7, whatever the bits are."""
 
 import itertools
+import json
 import math
 import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from barograph.errors import CheckpointChanged
-from barograph.weights.chunks import CHUNK_BYTES, TensorSums, spans
-from barograph.weights.fused_pass import Pair, fused_pass
+from barograph.errors import CheckpointChanged, CheckpointError
+from barograph.weights import kernels
+from barograph.weights.chunks import CHUNK_BYTES, Buffers, Span, TensorSums, kernel_of, no_partials, spans
+from barograph.weights.fused_pass import IN_MEMORY, Pair, fused_pass
 from barograph.weights.safetensors_header import TensorSlot, tensor_slots
-from barograph.weights.weight_file import opened
+from barograph.weights.weight_file import WeightFile, opened
 
 BITS = {"BF16": np.uint16, "F16": np.uint16, "F32": np.uint32, "F64": np.uint64}
 EXACT = (
@@ -73,6 +76,61 @@ def test_any_two_tensors_of_any_bits(data: st.DataObject, dtype: str, size: int,
         a, b = (np.where(np.abs(one.view(np.float64)) > 1e150, np.uint64(0), one) for one in (a, b))
     reference, current = make.tensor(dtype, (size,), a), make.tensor(dtype, (size,), b)
     assert_agrees(make, passed(make, tmp_path, reference, current), reference, current)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), size=st.sampled_from([16_384, 16_385, 33_000, 131_072 + 1_030]))
+def test_any_bits_anywhere_in_long_runs(data: st.DataObject, size: int, tmp_path: Path, make: Any) -> None:
+    """Few elements are odd, so that most runs are ordinary and some are not."""
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    a, b = (make.stored(0.02 * rng.standard_normal(size), dtype="BF16").bits.copy() for _ in range(2))
+    for one in (a, b):
+        places = data.draw(st.lists(st.integers(0, size - 1), max_size=3))
+        odd = hnp.arrays(np.uint16, len(places), elements=hnp.from_dtype(np.dtype(np.uint16)))
+        one[places] = data.draw(odd)
+    shape = (size // 2, 2) if size % 2 == 0 else (size,)
+    reference, current = (make.tensor("BF16", shape, bits.reshape(shape)) for bits in (a, b))
+    found = passed(make, tmp_path, reference, current)
+    assert_agrees(make, found, reference, current)
+    if len(shape) == 2:
+        assert found.reference_zero_rows == int((reference.values == 0.0).reshape(shape).all(axis=1).sum())
+        assert found.current_zero_rows == int((current.values == 0.0).reshape(shape).all(axis=1).sum())
+
+
+@pytest.mark.parametrize(("before", "after"), [(128, -135 * 2.0**-17), (129, -225 * 2.0**-22), (174, -223 * 2.0**-17)])
+def test_a_large_tensor_of_one_change_has_its_norm(before: float, after: float, tmp_path: Path, make: Any) -> None:
+    """Float32 sums of a whole block are 3e-7 off here, because all of them are rounded the same way."""
+    reference, current = (make.stored(np.full(65_536, value / 128), dtype="BF16") for value in (before, after))
+    found, wanted = passed(make, tmp_path, reference, current), make.oracle(reference, current)
+    assert math.isclose(math.sqrt(found.delta_squares), math.sqrt(wanted.delta_squares), rel_tol=1e-7)
+
+
+@pytest.mark.parametrize("apart", [2, 8, 12, 17, 20])
+def test_no_choice_of_weights_makes_errors_add_up_to_a_ten_millionth(apart: int, tmp_path: Path, make: Any) -> None:
+    """Eight squares of a lane are added in float32: of many octets the one whose error is largest, in every lane.
+
+    `apart`: binary orders between the two sides; from 16 on, float32 cannot hold all differences.
+    """
+    rng = np.random.default_rng(apart)
+    x, y = (
+        ((128 + rng.integers(0, 128, (8, 200_000))) * 2.0 ** -rng.integers(7, 11, (8, 200_000))).astype(np.float32)
+        for _ in range(2)
+    )
+    y *= np.float32(-(2.0**-apart))
+    delta, wide = y - x, y.astype(np.float64) - x.astype(np.float64)
+    # A pair by fused multiply-add, as the kernel has it where the processor does.
+    first, second = delta[::2] ** 2, delta[1::2].astype(np.float64) ** 2
+    sums = (first.astype(np.float64) + second).astype(np.float32)
+    rounded = ((sums[0] + sums[1]) + (sums[2] + sums[3])).astype(np.float64)
+    exact = (wide**2).sum(axis=0)
+    for worst in (np.argmax(rounded / exact), np.argmin(rounded / exact)):
+        # Words of two elements: an octet is a pair of each of four vectors, which are 16 words long.
+        a, b = (np.tile(one[:, worst].reshape(4, 1, 2), (600, 16, 1)).reshape(-1) for one in (x, y))
+        reference, current = make.stored(a, dtype="BF16"), make.stored(b, dtype="BF16")
+        found, wanted = passed(make, tmp_path, reference, current), make.oracle(reference, current)
+        for name in SUMS:
+            have, want = math.sqrt(getattr(found, name)), math.sqrt(getattr(wanted, name))
+            assert math.isclose(have, want, rel_tol=1e-7), (name, have / want - 1)
 
 
 @pytest.mark.parametrize("dtype", sorted(BITS))
@@ -165,6 +223,44 @@ def test_rows_of_zeros_are_counted_wherever_chunks_and_blocks_end(tmp_path: Path
     assert passed(make, tmp_path, vector, vector).current_zero_rows is None
 
 
+@pytest.mark.parametrize("dtype", sorted(BITS))
+def test_where_in_a_file_a_tensor_begins_changes_nothing(dtype: str, tmp_path: Path, make: Any) -> None:
+    tensor = make.stored(np.random.default_rng(6).standard_normal((300, 1001)), dtype=dtype)
+    found = []
+    for before in (0, 1, 7, 8, 63, 64, 4095, 4096):
+        filler = make.tensor("U8", (before,), np.zeros(before, np.uint8))
+        tensors = {"filler": filler, "w": tensor}
+        begin = 8 + len(json.dumps(make.header_of(tensors)))
+        header = json.dumps(make.header_of(tensors)).encode() + b" " * (-begin % 4096)
+        path = tmp_path / "x.safetensors"
+        path.write_bytes(make.file_bytes(header, filler.bits.tobytes() + tensor.bits.tobytes()))
+        with opened(path) as file:
+            slot = tensor_slots(file)[-1]
+            assert slot.offset % 4096 == before % 4096
+            found.append(fused_pass([Pair(current=slot)], threads=1)[0])
+    assert all(one == found[0] for one in found)
+
+
+@pytest.mark.parametrize("dtype", ["BF16", "F32", "F64"])
+def test_a_kernel_that_reads_and_one_that_is_given_memory_agree(dtype: str, tmp_path: Path, make: Any) -> None:
+    count = CHUNK_BYTES // 8
+    path = make.write(tmp_path / "x.safetensors", {"w": make.stored(np.arange(count) / 7.0, dtype=dtype)})
+    buffers, found = Buffers(), []
+    with opened(path) as file:
+        slot = tensor_slots(file)[0]
+        read = np.array([-1, 0, file.descriptor, slot.offset], np.int64)
+        for source, words in (
+            (read, buffers.pieces[1]),
+            (IN_MEMORY, buffers.filled(1, slot, Span(0, count), dtype=dtype)),
+        ):
+            sums, prints, counts = no_partials(1), np.zeros(1, np.uint64), np.array([count])
+            stop = np.zeros(1, np.uint8)
+            done = kernel_of(dtype)(source, words, words, kernels.KEYS, counts, 0, sums, prints, stop)
+            found.append((done, sums.tolist(), prints.tolist()))
+    assert found[0] == found[1]
+    assert found[0][0] == 1
+
+
 @settings(max_examples=100, deadline=None)
 @given(shape=st.lists(st.integers(0, 40), max_size=4), most=st.integers(1, 100))
 def test_spans_cover_every_element_once_in_order(shape: list[int], most: int) -> None:
@@ -217,6 +313,47 @@ def test_a_file_that_is_cut_while_it_is_read_is_an_error_and_no_signal(tmp_path:
         assert str(path) in str(found.value)
         with pytest.raises(CheckpointChanged, match="changed while it was read"):
             file.must_be_unchanged()
+
+
+def test_a_file_that_cannot_be_read_is_an_error_that_says_why(tmp_path: Path, make: Any) -> None:
+    path = make.write(tmp_path / "x.safetensors", {"w": make.stored(np.ones(5_000))})
+    with opened(path) as file:
+        slot = slot_of(path, file)
+        descriptor = os.open(path, os.O_WRONLY)
+        try:
+            unreadable = WeightFile(
+                path=path, descriptor=descriptor, size=file.size, modified_ns=file.modified_ns, identity=file.identity
+            )
+            with pytest.raises(CheckpointError, match="cannot be read: Bad file descriptor"):
+                fused_pass([Pair(current=msgspec.structs.replace(slot, file=unreadable))])
+        finally:
+            os.close(descriptor)
+
+
+def test_after_the_bar_fails_nothing_more_is_read(tmp_path: Path, make: Any) -> None:
+    """Ctrl-C reaches whoever waits or draws; the threads end with what they have in hand."""
+    told: list[int] = []
+
+    def interrupted(count: int) -> None:
+        told.append(count)
+        raise KeyboardInterrupt
+
+    path = make.write(tmp_path / "x.safetensors", {"w": make.stored(np.ones((40, CHUNK_BYTES // 4)))})
+    with opened(path) as file, pytest.raises(KeyboardInterrupt):
+        fused_pass([Pair(current=slot_of(path, file))], threads=2, progress=interrupted)
+    assert sum(told) <= 2 * 8 * CHUNK_BYTES
+
+
+def test_a_kernel_that_is_told_to_stop_reads_nothing(tmp_path: Path, make: Any) -> None:
+    path = make.write(tmp_path / "x.safetensors", {"w": make.stored(np.ones(1_000))})
+    with opened(path) as file:
+        slot, words = slot_of(path, file), Buffers().pieces[1]
+        source = np.array([-1, 0, file.descriptor, slot.offset], np.int64)
+        sums, prints, counts = no_partials(1), np.zeros(1, np.uint64), np.array([1_000])
+        stop = np.ones(1, np.uint8)
+        assert kernel_of("F32")(source, words, words, kernels.KEYS, counts, 0, sums, prints, stop) == 0
+    assert sums[0, kernels.CURRENT] == 0.0
+    assert not words.any()
 
 
 def test_a_file_that_is_deleted_while_it_is_read_is_read_to_its_end(tmp_path: Path, make: Any) -> None:

@@ -212,6 +212,7 @@ class TrainerCallback(transformers.TrainerCallback):  # type: ignore[misc]  # tr
 
     def on_save(self, args: Arguments, state: State, control: object, **others: object) -> None:
         self._guarded("checkpoints", self._save, Path(args.output_dir), state.global_step)
+        self._guarded("optimizer_moments", self._remember, state.global_step, others)
 
     def on_train_end(self, args: Arguments, state: State, control: object, **others: object) -> None:
         if state.max_steps != self._planned:
@@ -360,6 +361,10 @@ class TrainerCallback(transformers.TrainerCallback):  # type: ignore[misc]  # tr
         else:
             detail = f"The Trainer saved a checkpoint at step {step}, but not to {folder}."
             self._run.collector("checkpoints", running=False, detail=detail)
+
+    def _remember(self, step: int, others: Mapping[str, object]) -> None:
+        if self._run is not None and self._writes_metrics:
+            self._run.optimizer_moments(step, others.get("model"), others.get("optimizer"))
 
     def _crash(self, error: BaseException) -> None:
         """A loss whose window was complete is recorded, though its step was never made: it may be why."""

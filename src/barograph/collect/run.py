@@ -22,6 +22,7 @@ from barograph.collect.config import Config, mapping_of
 from barograph.collect.ending import Ending, Witness, ending_of
 from barograph.collect.launch import Launch, count_opened, current_launch
 from barograph.collect.logged_values import NO_NUMBER, copied, copied_value, number, step_of
+from barograph.collect.moments import optimizer_moments
 from barograph.collect.opening import Opening
 from barograph.collect.resumed import next_step
 from barograph.collect.rows import Rows
@@ -37,6 +38,7 @@ from barograph.records import (
     Collector,
     CollectorFailed,
     ConfigUpdate,
+    OptimizerMoments,
     Pause,
     Record,
     RunComplete,
@@ -172,6 +174,7 @@ class Run:
         self._opening = Opening(self.directory, banner, launch, learn_commit=self._learn_commit)
         self._next_step = 0
         self._failed: set[str] = set()
+        self._told: set[str] = set()
         self._summary: dict[str, float] = {}
         self._rows = Rows()
         self._make_plain_step, self._make_step = self._rows.plain_step, self._rows.step
@@ -254,6 +257,16 @@ class Run:
         at = self._step(step)
         if at is not None:
             self._write(Checkpoint(step=at, time=time.time(), path=str(Path(path).absolute())))
+
+    @_never_raises
+    def optimizer_moments(self, step: int, model: object, optimizer: object) -> None:
+        """Record the sums of Adam's second moments, as they are now; where there are none, that is said once."""
+        found = optimizer_moments(step, model, optimizer)
+        if isinstance(found, OptimizerMoments):
+            self._write(found)
+        elif "optimizer_moments" not in self._told:
+            self._told.add("optimizer_moments")
+            self.collector("optimizer_moments", running=False, detail=found)
 
     def collector(self, name: str, *, running: bool, detail: str) -> None:
         """Record that a collector runs, or why it does not."""

@@ -13,6 +13,7 @@ its newline counts if it can be read.
 
 import json
 import math
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 from barograph.errors import DamagedArchive, LineError
 from barograph.journal.content import Content, open_content
 from barograph.journal.reader import LINE_LIMIT, BadLine
+from barograph.records import Record, codec
 from barograph.records.quantities import Count
 
 STEP = "step"
@@ -55,6 +57,7 @@ class FileLosses(Struct, frozen=True, kw_only=True):
     unchecked: Annotated[Count, Meta(description="Lines without a checksum.")]
     examples: Annotated[tuple[BadLine, ...], Meta(description="The first refused lines.")]
     metrics: Annotated[tuple[str, ...], Meta(description="Names of metrics in the first step lines, sorted.")]
+    records: Annotated[tuple[Record, ...], Meta(description="Whole lines of the kinds that were asked for, in order.")]
 
 
 class _Line(Struct, gc=False):
@@ -66,14 +69,14 @@ class _Line(Struct, gc=False):
 _decoder = msgspec.json.Decoder(_Line)
 
 
-def read_losses(root: Path, path: Path) -> FileLosses:
-    """The losses of the journal file `path` inside `root`, or of its archive.
+def read_losses(root: Path, path: Path, *, kinds: Sequence[type[Record]] = ()) -> FileLosses:
+    """The losses of the journal file `path` inside `root`, or of its archive; and its records of `kinds`.
 
     Raises `OSError` if it cannot be read, `UnsafePath` for what is no regular file.
     """
     content = open_content(root, path)
     try:
-        return _Reading(content).finished()
+        return _Reading(content, kinds).finished()
     finally:
         content.close()
 
@@ -81,8 +84,11 @@ def read_losses(root: Path, path: Path) -> FileLosses:
 class _Reading:
     """A fold over the pieces of one file."""
 
-    def __init__(self, content: Content) -> None:
+    def __init__(self, content: Content, kinds: Sequence[type[Record]]) -> None:
         self._content = content
+        self._kinds = tuple(kinds)
+        self._tags = tuple(b'"type":"%b"' % str(kind.__struct_config__.tag).encode() for kind in kinds)
+        self._records: list[Record] = []
         self._steps: list[NDArray[np.int64]] = []
         self._losses: list[NDArray[np.float64]] = []
         self._points = 0
@@ -128,12 +134,15 @@ class _Reading:
             unchecked=self._unchecked,
             examples=tuple(self._examples),
             metrics=tuple(sorted(self._metrics)),
+            records=tuple(self._records),
         )
 
     def _take(self, text: bytes, offset: int) -> None:
         """Whole lines; `text` ends in a newline."""
         if self._step_lines < NAMED:
             self._note_names(text)
+        if any(tag in text for tag in self._tags):
+            self._note_records(text)
         if offset == 0:
             text = text.removeprefix(_BYTE_ORDER_MARK)
         count = text.count(b"\n")
@@ -231,6 +240,14 @@ class _Reading:
             self._examples.append(
                 BadLine(offset=offset, length=length, reason=error.reason, detail=error.problem[:300])
             )
+
+    def _note_records(self, text: bytes) -> None:
+        for line in text.split(b"\n"):
+            if any(tag in line for tag in self._tags):
+                with suppress(LineError):
+                    record = codec.decode_line(line).record
+                    if isinstance(record, self._kinds):
+                        self._records.append(record)
 
     def _note_names(self, text: bytes) -> None:
         for line in text.split(b"\n", NAMED)[:NAMED]:

@@ -1,6 +1,7 @@
 """Thresholds -> verdicts. What is judged lies in `analysis/`; what it is compared with lies in TOML, here."""
 
 from barograph.policy.exact_match_gain import exact_match_gain
+from barograph.policy.gradient_ghost import GradientGhost, gradient_ghost
 from barograph.policy.layer_drift import drift_band, drift_colour, drift_findings, interpreted, layer_drift
 from barograph.policy.load import load
 from barograph.policy.loss_finite import loss_finite
@@ -9,6 +10,7 @@ from barograph.policy.training_drift import TrainingDrift, curve_rule, training_
 from barograph.policy.weight_stability import ParameterStability, parameter_stability, weight_alerts, weight_stability
 
 __all__ = [
+    "GradientGhost",
     "ParameterStability",
     "Policy",
     "TrainingDrift",
@@ -17,6 +19,7 @@ __all__ = [
     "drift_colour",
     "drift_findings",
     "exact_match_gain",
+    "gradient_ghost",
     "interpreted",
     "layer_drift",
     "load",

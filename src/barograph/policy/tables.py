@@ -97,6 +97,15 @@ class TrainingDriftTable(Struct, frozen=True, kw_only=True, forbid_unknown_field
     trend_confidence: Annotated[float, Meta(gt=0.0, lt=1.0, description="Confidence of the trend's interval.")]
 
 
+class GradientGhostTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When the optimizer's second moments say that training is not over, or never reached a layer."""
+
+    min_steps: Annotated[int, Meta(ge=1, description="A save before this step is FAIL: it says little yet.")]
+    min_blocks: Annotated[int, Meta(ge=2, description="Fewer blocks than this are not compared.")]
+    max_ratio: Annotated[float, Meta(gt=1.0, description="A block is uneven above so many times the median.")]
+    max_share: Annotated[float, Meta(ge=0.0, le=1.0, description="More uneven blocks than this share are FAIL.")]
+
+
 class Reading(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How one finding is explained to a person."""
 
@@ -132,6 +141,10 @@ class InterpretationTable(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     flat: Annotated[Reading, Meta(description="The loss did not fall.")]
     ghost_tail: Annotated[Reading, Meta(description="A resume went over steps again.")]
     unread_lines: Annotated[Reading, Meta(description="Lines of the log that could not be read.")]
+    ghost_non_finite: Annotated[Reading, Meta(description="Second moments that are no numbers.")]
+    ghost_early: Annotated[Reading, Meta(description="A save too early to judge.")]
+    ghost_dead: Annotated[Reading, Meta(description="Blocks that no gradient ever reached.")]
+    ghost_uneven: Annotated[Reading, Meta(description="Blocks with far larger gradients than the others.")]
     rough: Annotated[Reading, Meta(description="The seed's smoothness or instability is past its threshold.")]
 
 
@@ -145,4 +158,5 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     layer_drift: Annotated[LayerDriftTable, Meta(description="For `analysis/layer_drift.py`.")]
     weight_stability: Annotated[WeightStabilityTable, Meta(description="For `analysis/weight_stability.py`.")]
     training_drift: Annotated[TrainingDriftTable, Meta(description="For `analysis/loss_curve.py`.")]
+    gradient_ghost: Annotated[GradientGhostTable, Meta(description="For the optimizer's second moments.")]
     interpretation: Annotated[InterpretationTable, Meta(description="Words for findings.")]

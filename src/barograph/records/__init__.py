@@ -2,6 +2,7 @@
 
 from barograph.records.evaluation import Answer, ExactMatch, Verdict
 from barograph.records.jobs import Job
+from barograph.records.moments import OptimizerMoments
 from barograph.records.training import Alert, Checkpoint, Collector, CollectorFailed, Columns, Step
 from barograph.records.weights import TensorPass, WeightsPass
 from barograph.records.writing import (
@@ -31,6 +32,7 @@ Record = (
     | Answer
     | ExactMatch
     | Verdict
+    | OptimizerMoments
     | TensorPass
     | WeightsPass
     | Job
@@ -53,6 +55,7 @@ KINDS: tuple[type[Record], ...] = (
     Answer,
     ExactMatch,
     Verdict,
+    OptimizerMoments,
     TensorPass,
     WeightsPass,
     Job,
@@ -74,6 +77,7 @@ __all__ = [
     "Heartbeat",
     "Job",
     "LostRecords",
+    "OptimizerMoments",
     "Pause",
     "Record",
     "RejectedValue",

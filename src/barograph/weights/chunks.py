@@ -1,11 +1,12 @@
 """How a tensor is cut into chunks, how a chunk reaches a kernel, and how the chunks' results become the tensor's.
 
-A chunk is at most 1 MiB per side: with smaller ones the calls cost more than the caches save. It holds whole rows, or a
-piece of one long row, so that rows of zeros can be counted; the cut is a constant of the fingerprint's format.
+A chunk is at most 1 MiB per side. It holds whole rows, or a part of one long row, so that rows of zeros can be counted;
+the cut is a constant of the fingerprint's format. How much is read at once is not: kernels read a chunk in pieces.
 """
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 from msgspec import Struct
@@ -21,6 +22,7 @@ except ImportError as error:
 
 CHUNK_BYTES = 1024 * 1024
 WORD = 8
+CHUNK_WORDS = CHUNK_BYTES // WORD + 1
 _MASK = 2**64 - 1
 
 
@@ -86,23 +88,30 @@ def most_elements(dtype: str) -> int:
 
 
 class Buffers:
-    """The memory of one thread: a chunk of each side as it was read, and as wide as it is compared."""
+    """The memory of one thread: a piece of each side, and what a chunk of another format takes, when there is one."""
 
     def __init__(self) -> None:
-        words = CHUNK_BYTES // WORD + 1
-        self._read = (np.zeros(words, np.uint64), np.zeros(words, np.uint64))
-        self._wide = (np.zeros(words, np.uint64), np.zeros(words, np.uint64))
-        self._views = tuple(memoryview(one.view(np.uint8)) for one in self._read)  # type: ignore[arg-type]
+        words = (kernels.PIECE_BYTES + kernels.ALIGNMENT) // WORD + 1
+        self.pieces = aligned_words(words), aligned_words(words)
+
+    @cached_property
+    def _read(self) -> tuple[kernels.Words, kernels.Words]:
+        return aligned_words(CHUNK_WORDS), aligned_words(CHUNK_WORDS)
+
+    @cached_property
+    def _wide(self) -> tuple[kernels.Words, kernels.Words]:
+        return aligned_words(CHUNK_WORDS), aligned_words(CHUNK_WORDS)
 
     def filled(self, side: int, slot: TensorSlot, span: Span, *, dtype: str) -> kernels.Words:
         """The span of a tensor, read and widened to `dtype`; valid until the same side is filled again."""
-        read, wide = self._read[side], self._wide[side]
-        width = slot.item_bytes
+        read, width = self._read[side], slot.item_bytes
         size = span.count * width
         read[size // WORD] = 0
-        slot.file.read_into(self._views[side][:size], slot.offset + span.first * width)
+        target = memoryview(read.view(np.uint8))  # type: ignore[arg-type]
+        slot.file.read_into(target[:size], slot.offset + span.first * width)
         if slot.dtype == dtype:
             return read
+        wide = self._wide[side]
         if slot.dtype == "BF16":
             kernels.widened_bf16(read, span.count, wide)
         elif slot.dtype == "F16":
@@ -114,9 +123,29 @@ class Buffers:
         return wide
 
 
+def aligned_words(count: int) -> kernels.Words:
+    """Zeros that begin at a page."""
+    page = kernels.ALIGNMENT // WORD
+    made = np.zeros(count + page, np.uint64)
+    first = -made.ctypes.data % kernels.ALIGNMENT // WORD
+    return made[first : first + count]
+
+
 def kernel_of(dtype: str) -> kernels.Kernel:
     """The compiled pass over chunks of that format."""
     return {"BF16": kernels.bf16_pass, "F32": kernels.f32_pass, "F64": kernels.f64_pass}[dtype]
+
+
+def compile_kernel(dtype: str) -> None:
+    """Have the kernel of that format ready, by giving it nothing to do.
+
+    Compiling in the thread that waits anyway takes a fifth less than in another one, where memory is given back and
+    taken anew all the time, and Ctrl-C ends it.
+    """
+    nothing, words = np.zeros(0, np.int64), np.zeros(1, np.uint64)
+    kernel_of(dtype)(
+        np.array([-1, 0, -1, 0]), words, words, kernels.KEYS, nothing, 0, no_partials(0), words, np.zeros(1, np.uint8)
+    )
 
 
 def no_partials(count: int) -> NDArray[np.float64]:
@@ -127,31 +156,31 @@ def no_partials(count: int) -> NDArray[np.float64]:
 
 
 def folded(
-    partials: NDArray[np.float64], fingerprints: Sequence[int], *, shape: Sequence[int], same_format: bool
+    partials: NDArray[np.float64], fingerprints: kernels.Words, *, shape: Sequence[int], same_format: bool
 ) -> TensorSums:
     """The tensor's results from those of its chunks, in their order."""
     k = kernels
-    squares = [math.fsum(partials[:, place].tolist()) for place in (k.DELTA, k.REFERENCE, k.CURRENT)]
-    counts = partials.sum(axis=0)
-    smallest = float(partials[:, k.CURRENT_MIN].min(initial=math.inf))
+    # As lists: most tensors have few chunks, and then numpy's calls cost more than its sums save.
+    columns: list[list[float]] = partials.T.tolist()
+    smallest = min(columns[k.CURRENT_MIN], default=math.inf)
     reference_rows, current_rows = _zero_rows(partials, shape)
     return TensorSums(
-        delta_squares=squares[0],
-        reference_squares=squares[1],
-        current_squares=squares[2],
-        reference_max=float(partials[:, k.REFERENCE_MAX].max(initial=0.0)),
-        current_max=float(partials[:, k.CURRENT_MAX].max(initial=0.0)),
+        delta_squares=math.fsum(columns[k.DELTA]),
+        reference_squares=math.fsum(columns[k.REFERENCE]),
+        current_squares=math.fsum(columns[k.CURRENT]),
+        reference_max=max(columns[k.REFERENCE_MAX], default=0.0),
+        current_max=max(columns[k.CURRENT_MAX], default=0.0),
         current_min=smallest if math.isfinite(smallest) else None,
-        reference_nan=int(counts[k.REFERENCE_NAN]),
-        reference_infinite=int(counts[k.REFERENCE_INFINITE]),
-        current_nan=int(counts[k.CURRENT_NAN]),
-        current_infinite=int(counts[k.CURRENT_INFINITE]),
-        reference_zeros=int(counts[k.REFERENCE_ZEROS]),
-        current_zeros=int(counts[k.CURRENT_ZEROS]),
+        reference_nan=int(sum(columns[k.REFERENCE_NAN])),
+        reference_infinite=int(sum(columns[k.REFERENCE_INFINITE])),
+        current_nan=int(sum(columns[k.CURRENT_NAN])),
+        current_infinite=int(sum(columns[k.CURRENT_INFINITE])),
+        reference_zeros=int(sum(columns[k.REFERENCE_ZEROS])),
+        current_zeros=int(sum(columns[k.CURRENT_ZEROS])),
         reference_zero_rows=reference_rows,
         current_zero_rows=current_rows,
-        changed=int(counts[k.CHANGED]),
-        fingerprint=_fingerprint(fingerprints) if same_format else None,
+        changed=int(sum(columns[k.CHANGED])),
+        fingerprint=_fingerprint(fingerprints.tolist()) if same_format else None,
     )
 
 
@@ -162,8 +191,7 @@ def _zero_rows(partials: NDArray[np.float64], shape: Sequence[int]) -> tuple[int
         return None, None
     pieces, rows = len(partials), shape[0]
     if not width or not rows or pieces <= rows or pieces % rows:
-        counts = partials.sum(axis=0)
-        return int(counts[k.REFERENCE_ZERO_ROWS]), int(counts[k.CURRENT_ZERO_ROWS])
+        return int(partials[:, k.REFERENCE_ZERO_ROWS].sum()), int(partials[:, k.CURRENT_ZERO_ROWS].sum())
     zeros = partials.reshape(rows, pieces // rows, -1).sum(axis=1)
     return int((zeros[:, k.REFERENCE_ZEROS] == width).sum()), int((zeros[:, k.CURRENT_ZEROS] == width).sum())
 

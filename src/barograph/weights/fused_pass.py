@@ -1,8 +1,10 @@
 """The streaming pass: pairs of tensors in, their sums out, every byte read once.
 
-Threads take chunks from one queue, so a single huge embedding keeps all of them busy. Memory does not grow with the
-model: each thread has four chunks, and a tensor's partial results live until its last chunk. The order of addition is
-that of the chunks, so the result does not depend on the number of threads.
+Threads take units of several chunks from one queue, so a single huge embedding keeps all of them busy. Tensors that
+are compared in the format in which they are stored are read by the compiled kernel itself; others are read and widened
+here, a chunk at a time. Memory does not grow with the model: each thread has the same few buffers, and a tensor's
+partial results live until its last chunk. The order of addition is that of the chunks, so the result does not depend
+on the number of threads.
 """
 
 import os
@@ -10,13 +12,16 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from barograph.weights import kernels
 from barograph.weights.chunks import (
+    CHUNK_BYTES,
     Buffers,
-    Span,
     TensorSums,
+    compile_kernel,
     computed_dtype,
     folded,
     kernel_of,
@@ -29,12 +34,24 @@ from barograph.weights.safetensors_header import TensorSlot
 
 Progress = Callable[[int], None]
 
+UNIT_CHUNKS = 8
+"""Chunks that a thread takes at most: taking them costs little, and even a slow disk shows progress."""
+SHARES = 4
+"""A thread takes at most one in so many of what is left for it."""
+IN_MEMORY = np.array([-1, 0, -1, 0], np.int64)
+"""The source of a chunk that was read here."""
+
 
 class Pair(Struct, frozen=True, kw_only=True):
     """One tensor on both sides, of one shape; without a reference it is compared with itself."""
 
     current: TensorSlot
     reference: TensorSlot | None = None
+
+    @property
+    def computed_dtype(self) -> str:
+        """The format in which the two sides are compared."""
+        return computed_dtype([self.current] if self.reference is None else [self.current, self.reference])
 
     @property
     def read_once(self) -> bool:
@@ -62,17 +79,19 @@ def fused_pass(
 ) -> list[TensorSums]:
     """The sums of every pair, in the order of `pairs`.
 
-    `progress` is told bytes as they are read, from several threads. Raises `CheckpointChanged` when a file is cut
-    while it is read.
+    `progress` is told bytes as they are read, from several threads, one at a time. Raises `CheckpointChanged` when a
+    file is cut while it is read.
     """
-    work = _Work(pairs, progress=progress)
+    for dtype in {pair.computed_dtype for pair in pairs}:
+        compile_kernel(dtype)
     count = threads or len(os.sched_getaffinity(0))
+    work = _Work(pairs, threads=count, progress=progress)
     with ThreadPoolExecutor(count, thread_name_prefix="barograph-weights") as pool:
         try:
             for done in [pool.submit(work.run) for _ in range(count)]:
                 done.result()
         finally:
-            work.stopped = True
+            work.stop()
     return work.results()
 
 
@@ -81,18 +100,45 @@ class _Tensor:
 
     def __init__(self, pair: Pair) -> None:
         self.pair = pair
-        both = [pair.current] if pair.reference is None else [pair.current, pair.reference]
-        self.dtype = computed_dtype(both)
+        self.dtype = pair.computed_dtype
         most, shape = most_elements(self.dtype), pair.current.shape
         self.spans = list(spans(shape, most=most))
         width = row_width(shape)
         self.width = width if width <= most else 0
         self.kernel = kernel_of(self.dtype)
         self.read_once = pair.read_once
+        self.as_stored = pair.current.dtype == self.dtype == (pair.reference or pair.current).dtype
         self.bytes_per_element = pair.bytes_to_read // pair.current.elements if self.spans else 0
+        self.counts = np.array([span.count for span in self.spans], np.int64)
         self.partials = no_partials(len(self.spans))
-        self.fingerprints = [0] * len(self.spans)
+        self.fingerprints = np.zeros(len(self.spans), np.uint64)
         self.left = len(self.spans)
+
+    def passed(self, chunks: slice, buffers: Buffers, stop: NDArray[np.uint8]) -> int:
+        """Have the kernel read these chunks; the first one that it has not, which is their end if all is well."""
+        now, before = self.pair.current, self.pair.reference
+        skipped = self.spans[chunks.start].first * now.item_bytes
+        source = np.array([-1, 0, now.file.descriptor, now.offset + skipped], np.int64)
+        a, b = buffers.pieces
+        if before is None or self.read_once:
+            a = b
+        else:
+            source[:2] = before.file.descriptor, before.offset + skipped
+        return int(chunks.start + self._run(source, a, b, chunks, stop))
+
+    def passed_alone(self, chunk: int, buffers: Buffers, stop: NDArray[np.uint8]) -> None:
+        """Read one chunk here and have the kernel sum it. Raises what reading raises."""
+        span, slot = self.spans[chunk], self.pair.reference
+        a = b = buffers.filled(1, self.pair.current, span, dtype=self.dtype)
+        if slot is not None and not self.read_once:
+            a = buffers.filled(0, slot, span, dtype=self.dtype)
+        self._run(IN_MEMORY, a, b, slice(chunk, chunk + 1), stop)
+
+    def _run(
+        self, source: NDArray[np.int64], a: kernels.Words, b: kernels.Words, chunks: slice, stop: NDArray[np.uint8]
+    ) -> int:
+        partials, fingerprints = self.partials[chunks], self.fingerprints[chunks]
+        return self.kernel(source, a, b, kernels.KEYS, self.counts[chunks], self.width, partials, fingerprints, stop)
 
     def sums(self) -> TensorSums:
         """The whole tensor's results."""
@@ -102,63 +148,77 @@ class _Tensor:
 
 
 class _Work:
-    """The queue of chunks, and what has become of them."""
+    """The queue of units, and what has become of them."""
 
-    def __init__(self, pairs: Sequence[Pair], *, progress: Progress | None) -> None:
+    def __init__(self, pairs: Sequence[Pair], *, threads: int, progress: Progress | None) -> None:
         self._pairs = pairs
+        self._threads = threads
         self._progress = progress
         self._lock = threading.Lock()
-        self._chunks = self._all_chunks()
+        self._left = sum(pair.bytes_to_read for pair in pairs)
+        self._units = self._all_units()
         self._done: dict[int, TensorSums] = {}
-        self.stopped = False
-        """Set when a thread failed or nobody waits: the others end at their next chunk."""
+        self._stop = np.zeros(1, np.uint8)
 
     def run(self) -> None:
-        """One thread: take chunks until there are none."""
+        """One thread: take units until there are none."""
         buffers = Buffers()
         try:
-            while not self.stopped:
+            while not self._stop[0]:
                 with self._lock:
-                    found = next(self._chunks, None)
+                    found = next(self._units, None)
                 if found is None:
                     return
                 self._pass_over(found, buffers)
         except BaseException:
-            self.stopped = True
+            self.stop()
             raise
+
+    def stop(self) -> None:
+        """A thread failed or nobody waits: the others end at their next piece."""
+        self._stop[0] = 1
 
     def results(self) -> list[TensorSums]:
         """The sums of every pair, in order."""
         return [self._done[index] for index in range(len(self._pairs))]
 
-    def _all_chunks(self) -> "Iterator[_Chunk]":
-        """Every chunk of every tensor, one tensor after the other."""
+    def _all_units(self) -> "Iterator[_Unit]":
+        """Chunks of every tensor, several at a time; fewer when little is left, so that the threads end together."""
         for index, pair in enumerate(self._pairs):
             tensor = _Tensor(pair)
             if not tensor.spans:
                 self._done[index] = tensor.sums()
-            for place, span in enumerate(tensor.spans):
-                yield _Chunk(index=index, tensor=tensor, place=place, span=span)
+            first, chunks = 0, len(tensor.spans)
+            while first < chunks:
+                share = self._left // (SHARES * self._threads * 2 * CHUNK_BYTES)
+                end = min(chunks, first + max(1, min(UNIT_CHUNKS, share)))
+                size = int(tensor.counts[first:end].sum()) * tensor.bytes_per_element
+                self._left -= size
+                yield _Unit(index=index, tensor=tensor, chunks=slice(first, end), bytes=size)
+                first = end
 
-    def _pass_over(self, chunk: "_Chunk", buffers: Buffers) -> None:
-        tensor, span, pair = chunk.tensor, chunk.span, chunk.tensor.pair
-        a = b = buffers.filled(1, pair.current, span, dtype=tensor.dtype)
-        if pair.reference is not None and not tensor.read_once:
-            a = buffers.filled(0, pair.reference, span, dtype=tensor.dtype)
-        partials = tensor.partials[chunk.place]
-        tensor.fingerprints[chunk.place] = tensor.kernel(a, b, kernels.KEYS, span.count, tensor.width, partials)
+    def _pass_over(self, unit: "_Unit", buffers: Buffers) -> None:
+        tensor, chunks = unit.tensor, unit.chunks
+        reached = tensor.passed(chunks, buffers, self._stop) if tensor.as_stored else chunks.start
+        for chunk in range(reached, chunks.stop):
+            if self._stop[0]:
+                return
+            # Also where the kernel could not read on: the same attempt here says why.
+            tensor.partials[chunk] = no_partials(1)[0]
+            tensor.passed_alone(chunk, buffers, self._stop)
         with self._lock:
-            tensor.left -= 1
-            if not tensor.left:
-                self._done[chunk.index] = tensor.sums()
-        if self._progress is not None:
-            self._progress(tensor.bytes_per_element * span.count)
+            tensor.left -= chunks.stop - chunks.start
+            complete = not tensor.left
+            if self._progress is not None:
+                self._progress(unit.bytes)
+        if complete:
+            self._done[unit.index] = tensor.sums()
 
 
-class _Chunk(Struct, frozen=True, kw_only=True):
-    """A chunk and where its results go."""
+class _Unit(Struct, frozen=True, kw_only=True):
+    """Chunks of one tensor that a thread takes at once."""
 
     index: int
     tensor: _Tensor
-    place: int
-    span: Span
+    chunks: slice
+    bytes: int
