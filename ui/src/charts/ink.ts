@@ -2,6 +2,7 @@
 
 const NAMES = [
   'ink', 'quiet', 'grid', 'card', 'trace', 'raw', 'band', 'accent', 'mark', 'warn', 'rewind',
+  'edge', 'sunk', 'heat-0', 'heat-1', 'heat-2', 'heat-3', 'heat-4',
   'line-1', 'line-2', 'line-3', 'line-4', 'line-5', 'line-6', 'line-7', 'line-8',
 ] as const;
 export type InkName = (typeof NAMES)[number];

@@ -17,8 +17,18 @@ export type CollectorRow = Schemas['CollectorRow'];
 export type ActiveAlert = Schemas['ActiveAlert'];
 export type JournalHealth = Schemas['JournalHealth'];
 export type Verdict = Schemas['Verdict'];
+export type Checkpoints = Schemas['Checkpoints'];
+export type CheckpointWeights = Schemas['CheckpointWeights'];
+export type CheckpointDetail = Schemas['CheckpointDetail'];
+export type CheckpointTensors = Schemas['CheckpointTensors'];
+export type LayerDrift = Schemas['LayerDrift'];
+export type ParameterStability = Schemas['ParameterStability'];
+export type TensorDrift = Schemas['TensorDrift'];
+export type WeightAlert = Schemas['WeightAlert'];
+export type Finding = Schemas['Finding'];
 
 export type RunState = RunRow['state'];
+export type DriftColour = NonNullable<CheckpointWeights['colours'][number]>;
 /** A number of ours: JSON spells the non-finite ones. */
 export type Num = NonNullable<RunRow['loss']>;
 

@@ -8,6 +8,7 @@ import type { Changes, LiveStatus, RunDetail, Runs, RunState } from './documents
 import { rounds } from './rounds';
 import { Stream } from './stream';
 import { view } from './view.svelte';
+import { weights } from './weights.svelte';
 
 /** Milliseconds between two looks without a stream, by what the run does. */
 const PERIOD: Record<RunState, number> = { training: 1000, paused: 2000, idle: 2000, completed: 5000, crashed: 5000 };
@@ -29,6 +30,8 @@ const LONGEST_RETRY = 30_000;
 const MISSED_PERIODS = 3;
 /** Changes that only move the figures, not what a run consists of. */
 const FIGURES = new Set(['points', 'heartbeat']);
+/** Changes after which the checkpoints may stand otherwise, or hold other numbers; a writer that begins or ends may be the watcher. */
+const OF_WEIGHTS = new Set(['weights_pass', 'job', 'checkpoint', 'banner', 'run_complete', 'files', 'any']);
 
 class Feed {
   runs = $state.raw<Runs | null>(null);
@@ -110,6 +113,7 @@ class Feed {
     this.#detailAskedAt = -Infinity;
     this.#refusedUntil = -Infinity;
     rounds.moved(null);
+    weights.moved();
     if (this.#running) this.#again = true;
     else void this.#look();
   }
@@ -151,6 +155,7 @@ class Feed {
         this.#refusedUntil = -Infinity;
         if (more) this.#detailDue = true;
         if (more || what.includes('points')) rounds.moved(run);
+        if (run === view.run && what.some((kind) => OF_WEIGHTS.has(kind))) weights.moved();
       }
       if (more || !view.runs.includes(run)) this.#runsDue = true;
     }
@@ -223,7 +228,10 @@ class Feed {
       this.#detailDue = false;
     }
     await this.#refreshCompared(early || recovered);
-    if (recovered || (wasBuilding && !this.building)) rounds.moved(null);
+    if (recovered || (wasBuilding && !this.building)) {
+      rounds.moved(null);
+      weights.moved();
+    }
   }
 
   async #refreshRuns(now: number): Promise<void> {
@@ -309,6 +317,7 @@ class Feed {
     if (this.away === null) {
       this.#timer = setTimeout(() => {
         rounds.moved(null); // nothing new costs next to nothing, and a change that nobody told would be lost
+        weights.sure();
         void this.#look();
       }, Math.min(this.#runsDue ? RUNS_SPACING : this.#period(), this.#untilDetail()));
       return;

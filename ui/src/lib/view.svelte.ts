@@ -1,5 +1,6 @@
 /** What the user looks at. It lives in the address, in words, so that a link shows the same view. */
 import { AXES, fitted, type Axis, type Span } from './abscissa';
+import { REST } from './checkpoints';
 import { unaskable } from './names';
 import { DEFAULT_SMOOTHING, rung, type Smoothing } from './smoothing';
 
@@ -34,6 +35,11 @@ class View {
   /** The alert that is pointed out, by its key. */
   alert = $state<string | null>(null);
 
+  /** The checkpoint whose weights are shown, by its key; null is the newest that was read. */
+  checkpoint = $state<string | null>(null);
+  /** The layer whose tensors are listed. */
+  layer = $state<number | null>(null);
+
   /** Whether the large chart stands as a table too. */
   table = $state(false);
   /** Whether the ranks of the large chart are drawn. */
@@ -60,6 +66,8 @@ class View {
     if (before !== null) {
       this.attempt = null;
       this.alert = null;
+      this.checkpoint = null;
+      this.layer = null;
       if (!this.others.length) {
         this.window = null;
         this.pin = null;
@@ -149,6 +157,18 @@ class View {
     this.#write('same');
   }
 
+  /** Look at the weights of a checkpoint; null is the newest, whichever that becomes. */
+  openCheckpoint(key: string | null): void {
+    this.checkpoint = key;
+    this.#write('same');
+  }
+
+  /** List the tensors of a layer; null closes the list. */
+  openLayer(layer: number | null): void {
+    this.layer = layer;
+    this.#write('same');
+  }
+
   /** A window inside the whole; one as wide as that is no window. */
   zoom(from: number, to: number): void {
     const window = fitted({ from: Math.min(from, to), to: Math.max(from, to) }, this.whole());
@@ -202,6 +222,8 @@ class View {
     this.regime = query.get('regime') || null;
     this.attempt = number(query.get('attempt'));
     this.alert = query.get('alert') || null;
+    this.checkpoint = query.get('checkpoint') || null;
+    this.layer = query.get('layer') === 'rest' ? REST : number(query.get('layer'));
     const from = number(query.get('from'));
     const to = number(query.get('to'));
     this.window = from !== null && to !== null && from < to ? { from, to } : null;
@@ -228,6 +250,8 @@ class View {
     if (this.regime) query.set('regime', this.regime);
     if (this.attempt !== null) query.set('attempt', String(this.attempt));
     if (this.alert) query.set('alert', this.alert);
+    if (this.checkpoint !== null) query.set('checkpoint', this.checkpoint);
+    if (this.layer !== null) query.set('layer', this.layer === REST ? 'rest' : String(this.layer));
     if (this.window) {
       query.set('from', String(this.window.from));
       query.set('to', String(this.window.to));

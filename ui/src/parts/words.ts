@@ -1,5 +1,6 @@
 /** The icon and the tone that belong to each word of a document. */
-import type { ActiveAlert, LiveStatus, RunRow, RunState, Verdict } from '../lib/documents';
+import type { Standing } from '../lib/checkpoints';
+import type { ActiveAlert, CheckpointWeights, DriftColour, LiveStatus, RunRow, RunState, Verdict } from '../lib/documents';
 import type { IconName } from './Icon.svelte';
 
 /** A tone is a CSS class of app.css: colour is the third sign, after the word and the icon. */
@@ -54,3 +55,21 @@ export const VERDICTS: Record<Verdict['verdict'], Sign> = {
 
 /** What needs a look first stands first. */
 export const VERDICT_ORDER: readonly Verdict['verdict'][] = ['FAIL', 'ERROR', 'WARN', 'SKIP', 'PASS'];
+
+export const HEALTH: Record<NonNullable<CheckpointWeights['health']>, Sign> = {
+  healthy: { icon: 'good', tone: 'good' },
+  warning: { icon: 'warning', tone: 'warn' },
+  critical: { icon: 'critical', tone: 'bad' },
+};
+
+export const DRIFT_TONES: Record<DriftColour, Tone> = { green: 'good', yellow: 'warn', red: 'bad' };
+
+export const STANDING_SIGNS: Record<Standing, Sign> = {
+  compared: { icon: 'good', tone: 'good' },
+  alone: { icon: 'skip', tone: 'calm' },
+  planned: { icon: 'idle', tone: 'calm' },
+  running: { icon: 'training', tone: 'lit' },
+  interrupted: { icon: 'warning', tone: 'warn' },
+  failed: { icon: 'crashed', tone: 'bad' },
+  not_analysed: { icon: 'unknown', tone: 'calm' },
+};
