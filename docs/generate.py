@@ -15,14 +15,19 @@ from typer.testing import CliRunner
 
 from barograph import cli
 from barograph.analysis.delta_spectrum import DeltaSpectrum, TensorSpectrum
+from barograph.analysis.finite_losses import FiniteLosses
 from barograph.analysis.layer_drift import DriftLayer, DriftSummary, LayerDrift
+from barograph.analysis.loss_curve import LossCurve
+from barograph.analysis.spikes import Spike
 from barograph.analysis.tensor_drift import TensorDrift
+from barograph.analysis.trend import Trend
 from barograph.analysis.weight_stability import StabilityLayer
 from barograph.api.app import create_app
+from barograph.policy.judgement import Figure, Judged
 from barograph.policy.weight_stability import ParameterStability, StabilitySummary, WeightAlert
 from barograph.records import KINDS
 from barograph.records.weights import Finding
-from barograph.views import documents, weight_documents
+from barograph.views import documents, verdict_documents, weight_documents
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
 
@@ -66,6 +71,12 @@ ANALYSED: tuple[type[msgspec.Struct], ...] = (
     WeightAlert,
     StabilityLayer,
     TensorDrift,
+    Judged,
+    Figure,
+    LossCurve,
+    Spike,
+    Trend,
+    FiniteLosses,
 )
 """What documents of the API are made of that is defined where it is computed."""
 
@@ -179,6 +190,8 @@ def type_in_words(wanted: inspect.Type) -> str:
             return type_in_words(wanted.type)
         case inspect.ListType() | inspect.VarTupleType():
             return f"list of {type_in_words(wanted.item_type)}"
+        case inspect.TupleType():
+            return f"list of {' and '.join(type_in_words(one) for one in wanted.item_types)}"
         case inspect.DictType():
             return f"object, name to {type_in_words(wanted.value_type)}"
         case inspect.StructType():
@@ -287,7 +300,7 @@ def described() -> Description:
 def api_documents() -> list[type[msgspec.Struct]]:
     """Every Struct of the modules of documents, in the order of the files, and those of analyses inside them."""
     found: list[type[msgspec.Struct]] = []
-    for module in (documents, weight_documents):
+    for module in (documents, weight_documents, verdict_documents):
         types = [value for value in vars(module).values() if isinstance(value, type)]
         found += [kind for kind in types if issubclass(kind, msgspec.Struct) and kind.__module__ == module.__name__]
     return [*found, *ANALYSED]

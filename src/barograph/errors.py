@@ -18,6 +18,8 @@
     │   └── WriteError          the journal cannot be written now
     ├── IndexRebuilding         what was asked for may be there, but is not indexed yet
     ├── ExportBroken            what was being exported is not there any more
+    ├── ImportFailed            a log of another tool cannot be read, or not be told what it is
+    │   └── NothingYet          it can, and holds no point
     └── CheckpointError         a checkpoint folder cannot be used
         ├── UnsupportedFormat   its weights are in a format that is not read
         └── CheckpointChanged   it changed, or was cut, while it was read
@@ -119,6 +121,14 @@ class ExportBroken(BarographError):
 
 class IndexRebuilding(BarographError):
     """The index is still being built and does not have what was asked for; soon it has, or says that there is none."""
+
+
+class ImportFailed(BarographError):
+    """A log of another tool is of no known format, is damaged as a whole, or must not be opened."""
+
+
+class NothingYet(ImportFailed):
+    """A log of another tool is what it should be and holds no point yet; it may grow."""
 
 
 class CheckpointError(BarographError):

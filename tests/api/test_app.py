@@ -77,6 +77,7 @@ def test_the_router_table_is_the_one_that_is_documented() -> None:
         "/api/series",
         "/api/status/live",
         "/api/unified",
+        "/api/verdicts",
         "/assets/index-12345678.js",
         "/healthz",
         "/metrics",

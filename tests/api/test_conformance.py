@@ -31,6 +31,7 @@ OPERATIONS = (
     ("/api/checkpoints/{checkpoint}", "GET"),
     ("/api/checkpoints/{checkpoint}/tensors", "GET"),
     ("/api/unified", "GET"),
+    ("/api/verdicts", "GET"),
     ("/status/{name}", "GET"),
     ("/healthz", "GET"),
     ("/metrics", "GET"),

@@ -8,7 +8,7 @@ import pytest
 from litestar.testing import TestClient
 
 from barograph.api.edge import Edge
-from barograph.views import documents, weight_documents
+from barograph.views import documents, verdict_documents, weight_documents
 
 Client = TestClient[Edge]
 
@@ -21,6 +21,7 @@ DOCUMENTS: dict[str, type[msgspec.Struct]] = {
     "/api/checkpoints/{checkpoint}": weight_documents.CheckpointDetail,
     "/api/checkpoints/{checkpoint}/tensors": weight_documents.CheckpointTensors,
     "/api/unified": weight_documents.Unified,
+    "/api/verdicts": verdict_documents.Verdicts,
     "/healthz": documents.Healthz,
 }
 

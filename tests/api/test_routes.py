@@ -15,6 +15,7 @@ from barograph.api.app import create_app
 from barograph.api.edge import Edge
 from barograph.index import Indexer
 from barograph.views.documents import Healthz, LiveStatus, Problem, RunDetail, Runs, SeriesSet
+from barograph.views.verdict_documents import Verdicts
 from barograph.views.weight_documents import Checkpoints, Unified
 
 Client = TestClient[Edge]
@@ -28,6 +29,7 @@ DOCUMENTS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ("/api/status/live?run=beta", LiveStatus),
     ("/api/checkpoints?run=alpha", Checkpoints),
     ("/api/unified", Unified),
+    ("/api/verdicts?run=alpha", Verdicts),
     ("/healthz", Healthz),
 )
 

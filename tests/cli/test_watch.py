@@ -113,9 +113,13 @@ def test_serve_watches_too_and_takes_its_watcher_along(tmp_path: Path, write_wei
         assert server.stdout.readline().startswith("r checkpoint-5: ")
         document = _document(f"{url}/status/parameter_stability.json?run=r")
         assert (document["checkpoint"], document["policy"]) == ("checkpoint-5", "contract")
-        rows = _document(f"{url}/api/checkpoints?run=r")["checkpoints"]
-        assert isinstance(rows, list)
-        assert [row["state"] for row in rows] == ["analysed"]
+        deadline = time.monotonic() + 20.0
+        states: list[object] = []
+        while states != ["analysed"] and time.monotonic() < deadline:  # its last line comes a moment after the word
+            rows = _document(f"{url}/api/checkpoints?run=r")["checkpoints"]
+            assert isinstance(rows, list)
+            states = [row["state"] for row in rows]
+        assert states == ["analysed"]
         server.send_signal(signal.SIGINT)
         server.communicate(timeout=30)
         assert server.returncode == 0

@@ -33,6 +33,8 @@ _PRESENT_S = 1.0
 """Seconds that a document of the present is kept without news: silence makes a run crashed, and ages grow."""
 _PAST_S = 60.0
 """The same for a document that speaks of points only."""
+_JUDGED_S = 5.0
+"""The same for verdicts, whose making reads every point of a run."""
 _LOOK_FOR_ROOT_S = 0.5
 _CLOSE_S = 0.5
 
@@ -142,6 +144,16 @@ class Reading:
         """All analyses of a run; None is the one that moved last. Raises `UnknownRun`."""
         return await self._of_run(
             ("unified",), run, lambda: null_body(views.unified(self._index, run, policy=self._policy))
+        )
+
+    async def verdicts(self, run: str) -> Body:
+        """Every verdict on a run; made of all its points, so not more often than every few seconds."""
+        return await self._body(
+            ("verdicts", run),
+            lambda: views.verdicts(self._index, run, policy=self._policy),
+            state=run in self._news_of,
+            seconds=_JUDGED_S,
+            renderer=self._of_points,
         )
 
     async def weights_document(self, run: str | None, name: WeightsDocument) -> Body:

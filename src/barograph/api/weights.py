@@ -1,4 +1,4 @@
-"""The routes about checkpoints and their weights."""
+"""The routes about checkpoints and their weights, and about what is judged."""
 
 from typing import Annotated
 
@@ -14,6 +14,7 @@ from barograph.api.reading import Reading
 from barograph.api.routes import RUN_PATTERN, Asked, answers, problem_specs
 from barograph.policy.weight_stability import ParameterStability
 from barograph.views.unified import WeightsDocument
+from barograph.views.verdict_documents import Verdicts
 from barograph.views.weight_documents import CheckpointDetail, Checkpoints, CheckpointTensors, Unified
 
 CHECKPOINT_PATTERN = "^(newest|[0-9a-f]{16})$"
@@ -84,7 +85,17 @@ def weights_routes(reading: Reading) -> list[HTTPRouteHandler]:
     async def unified(request: Asked, run: Run = None) -> Response[bytes]:
         return send_body(await reading.unified(run), request)
 
-    return [checkpoints, checkpoint_detail, checkpoint_tensors, unified, _status_route(reading)]
+    @get(
+        "/api/verdicts",
+        operation_id="verdicts",
+        summary="Every verdict on a run",
+        description="The loss curve, the gradients, drift and stability, judged now; and what was recorded of others.",
+        responses=answers(Verdicts, unknown="There is no such run."),
+    )
+    async def verdicts(request: Asked, run: NamedRun) -> Response[bytes]:
+        return send_body(await reading.verdicts(run), request)
+
+    return [checkpoints, checkpoint_detail, checkpoint_tensors, unified, verdicts, _status_route(reading)]
 
 
 def _status_route(reading: Reading) -> HTTPRouteHandler:

@@ -11,15 +11,17 @@ from typing import Annotated
 import typer
 
 from barograph import __version__
+from barograph.cli.check import check
 from barograph.cli.demo import demo
 from barograph.cli.drift import drift
+from barograph.cli.import_ import import_
 from barograph.cli.serve import serve
 from barograph.cli.stability import stability
 from barograph.cli.token import token
 from barograph.cli.watch import watch
 from barograph.errors import BarographError, UsageError
 
-COMMANDS: tuple[Callable[..., None], ...] = (demo, serve, watch, drift, stability, token)
+COMMANDS: tuple[Callable[..., None], ...] = (demo, serve, watch, check, drift, stability, import_, token)
 
 app = typer.Typer(
     name="barograph",

@@ -159,8 +159,6 @@ class _Reading:
     def _take_rows(self, rows: list[_Line], *, unchecked: int) -> bool:
         """Lines that were decoded in one call; False, with nothing taken, if one of them needs a closer look."""
         kinds = {row.type for row in rows}
-        if BANNER in kinds:
-            return False
         steps = rows if kinds == {STEP} else [row for row in rows if row.type == STEP]
         values = [row.loss for row in steps]
         points = steps if None not in values else [row for row in steps if row.loss is not None]
@@ -171,6 +169,8 @@ class _Reading:
             return False
         if (losses.size and losses.dtype != np.float64) or (numbers < 0).any() or None in (row.step for row in steps):
             return False
+        if BANNER in kinds:
+            self._note_begins(rows)
         self._steps.append(numbers)
         self._losses.append(losses.astype(np.float64, copy=False))
         self._points += len(points)
@@ -178,6 +178,13 @@ class _Reading:
         self._step_lines += len(steps)
         self._unchecked += unchecked
         return True
+
+    def _note_begins(self, rows: list[_Line]) -> None:
+        points = self._points
+        for place, row in enumerate(rows, start=self._lines):
+            if row.type == BANNER and place:
+                self._begins.append(points)
+            points += row.type == STEP and row.loss is not None
 
     def _take_singly(self, text: bytes, offset: int) -> None:
         steps: list[int] = []

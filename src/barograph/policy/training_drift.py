@@ -158,9 +158,13 @@ def _notes(curve: LossCurve, *, policy: Policy) -> Iterator[Finding]:
 def _well(curve: LossCurve) -> str:
     """What there is to say of a curve with which nothing is wrong."""
     change = curve.trend.change_per_1000
-    trend = curve.trend.word if change is None else f"{curve.trend.word} ({100 * change:+.3g} % per 1,000 steps)"
-    fall = f"fell to {curve.convergence_v2:.3g} of its beginning; " if math.isfinite(curve.convergence_v2) else ""
-    return f"the loss {fall}no spike, every loss a number; at its end {trend}"
+    parts = (
+        [f"the loss fell to {curve.convergence_v2:.3g} of its beginning"] if math.isfinite(curve.convergence_v2) else []
+    )
+    parts.append("no spike, every loss a number")
+    if change is not None:
+        parts.append(f"at its end {curve.trend.word} ({100 * change:+.3g} % per 1,000 steps)")
+    return "; ".join(parts)
 
 
 def _judged(
@@ -207,11 +211,15 @@ def _numbers(curve: LossCurve) -> dict[str, float]:
 
 
 def _thresholds(table: TrainingDriftTable) -> dict[str, float]:
-    return {
-        "smoothness_gte": table.assert_smoothness_gte,
-        "convergence_ratio_lte": table.assert_convergence_ratio_lte,
-        "instability_events_lte": float(table.assert_instability_events_lte),
-        "min_steps": float(table.min_steps),
+    """Those that judge; the numbers of the other kind are shown, and compared with nothing."""
+    steps = {"min_steps": float(table.min_steps)}
+    if table.judged_by == "v1":
+        return steps | {
+            "smoothness_gte": table.assert_smoothness_gte,
+            "convergence_ratio_lte": table.assert_convergence_ratio_lte,
+            "instability_events_lte": float(table.assert_instability_events_lte),
+        }
+    return steps | {
         "convergence_v2_lte": table.max_convergence,
         "spikes_v2_lte": float(table.max_spikes),
         "peak_ratio_lte": table.divergence_ratio,

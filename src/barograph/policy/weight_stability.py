@@ -125,7 +125,14 @@ def _of_layer(layer: StabilityLayer, *, policy: Policy, top: int) -> Iterator[We
     table, block = policy.weight_stability, layer.layer_idx
     reading = "exploding_top" if block >= top and block != REST else "exploding"
     if layer.non_finite or math.isnan(layer.weight_norm):
-        message = f"Layer {block} has {layer.non_finite or 'adapted'} weights that are NaN or infinite"
+        count = (
+            "adapted weights"
+            if not layer.non_finite
+            else "1 weight"
+            if layer.non_finite == 1
+            else f"{layer.non_finite} weights"
+        )
+        message = f"Layer {block} has {count} that {'is' if layer.non_finite == 1 else 'are'} NaN or infinite"
         yield _alert(block, "non_finite", "critical", float(layer.non_finite), 0.0, message, policy=policy)
     message = f"Layer {block} has extreme weight values"
     yield from _above(

@@ -9,6 +9,7 @@ from barograph.views.run_detail import run_detail
 from barograph.views.runs import runs
 from barograph.views.series import series_set
 from barograph.views.unified import unified, weights_document
+from barograph.views.verdicts import verdicts
 
 VIEWS: tuple[Callable[..., object], ...] = (
     runs,
@@ -21,6 +22,7 @@ VIEWS: tuple[Callable[..., object], ...] = (
     checkpoint_tensors,
     unified,
     weights_document,
+    verdicts,
 )
 
 __all__ = [
@@ -34,5 +36,6 @@ __all__ = [
     "runs",
     "series_set",
     "unified",
+    "verdicts",
     "weights_document",
 ]

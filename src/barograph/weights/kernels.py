@@ -1,5 +1,4 @@
 """The compiled inner loops of the pass: chunks of two tensors in, rows of partial results out.
-
 It is long because everything compiled is here, where numba keeps one cache for it. From the inside out: single blocks
 of 1,024 elements, whatever their bits are; runs of blocks of bfloat16 by vector instructions; pieces, which are what a
 buffer holds; and chunks, which are read piece by piece. `pread` is called from the compiled code, so that a thread

@@ -1,0 +1,257 @@
+"""What `barograph check` judges: a target is found, read, and every verdict that applies to it is given."""
+
+import time
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from barograph.analysis.curve_parts import CurvePart, curve_of, split_where_it_goes_back
+from barograph.analysis.layer_drift import layer_drift
+from barograph.analysis.loss_curve import LossCurve, loss_curve
+from barograph.analysis.weight_stability import weight_stability
+from barograph.errors import BarographError, UsageError
+from barograph.journal.layout import LOGS, TRAIN, JournalFile, journal_files
+from barograph.journal.losses import FileLosses, read_losses
+from barograph.journal.reader import BadLine
+from barograph.policy import Policy, curve_rule
+from barograph.policy.judgement import Judged, Measured, gravest, judged, judgement
+from barograph.records import Banner, OptimizerMoments, TensorPass, Verdict, WeightsPass
+from barograph.records.quantities import VerdictWord
+
+WATCH = "watch"
+UNREAD = "no checkpoint's weights were read: barograph watch"
+EXAMPLES = 10
+NAMED = 200
+"""Rows of a log whose metrics tell what kind of training it is."""
+
+
+class CheckedTarget(Struct, frozen=True, kw_only=True):
+    """All verdicts on one target."""
+
+    target: Annotated[str, Meta(description="As it was named.")]
+    kind: Annotated[str, Meta(description="What it was recognised as.")]
+    verdict: Annotated[VerdictWord, Meta(description="The gravest of them; SKIP if nothing could be judged.")]
+    policy: Annotated[str, Meta(description="Name of the policy.")]
+    verdicts: Annotated[list[Judged], Meta(description="Each of them.")]
+    notes: Annotated[list[str], Meta(description="What a reader should know, a sentence each.")]
+
+
+class _Read(Struct, frozen=True, kw_only=True):
+    """What a target holds."""
+
+    kind: str
+    curve: LossCurve | None
+    nothing: str
+    saves: tuple[OptimizerMoments, ...] = ()
+    rows: tuple[TensorPass, ...] = ()
+    no_reference: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def checked(target: str, *, root: Path, policy: Policy) -> CheckedTarget:
+    """Every verdict on a target: a path, or the name of a run under `root`.
+
+    What cannot be read is an ERROR that says so. Raises `UsageError` if there is no such thing.
+    """
+    path = _place(target, root=root)
+    now = time.time()
+    try:
+        read = _read(path, policy=policy)
+    except (BarographError, OSError) as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        wrong = _error(said, policy=policy, now=now)
+        return CheckedTarget(
+            target=target, kind="unknown", verdict="ERROR", policy=policy.name, verdicts=[wrong], notes=[]
+        )
+    found = _verdicts(read, policy=policy, now=now)
+    return CheckedTarget(
+        target=target,
+        kind=read.kind,
+        verdict=gravest([one.verdict for one in found]),
+        policy=policy.name,
+        verdicts=found,
+        notes=list(read.notes),
+    )
+
+
+def _place(target: str, *, root: Path) -> Path:
+    path = Path(target).expanduser()
+    if target and (path.exists() or path.is_symlink()):
+        return path.absolute()
+    named = root / target
+    if target and "/" not in target and target not in (".", "..") and (named / LOGS).is_dir():
+        return named
+    raise UsageError(
+        "there is no such run, folder or file",
+        where=target[:500],
+        advice=f"Name a run under {root}, or the path of a run, a journal, a trainer_state.json, a checkpoint, a log",
+    )
+
+
+def _read(path: Path, *, policy: Policy) -> _Read:
+    if path.is_dir() and (path / LOGS).is_dir():
+        files = journal_files(path)
+        if files:
+            return _of_run(path, files, policy=policy)
+        return _Read(kind="run", curve=None, nothing=f"no train-*.jsonl files under {path / LOGS}")
+    if path.is_file() and _is_journal(path):
+        losses = read_losses(path.parent, path)
+        parts = list(_parts(losses, attempt=1))
+        return _Read(
+            kind="journal file",
+            curve=_curve(parts, [losses], [path.name], averaged=False, policy=policy),
+            nothing="no step of the file has a loss",
+        )
+    return _imported(path, policy=policy)
+
+
+def _is_journal(path: Path) -> bool:
+    """Whether the first lines of a file are those of a journal: objects whose `type` is `step` or `banner`."""
+    with path.open("rb") as file:
+        head = file.read(65_536)
+    return any(
+        line.lstrip(b"\xef\xbb\xbf").startswith(b"{")
+        and b'"type"' in line
+        and (b'"step"' in line or b'"banner"' in line)
+        for line in head.split(b"\n")[:20]
+    )
+
+
+def _of_run(path: Path, files: Sequence[JournalFile], *, policy: Policy) -> _Read:
+    read: list[FileLosses] = []
+    names: list[str] = []
+    parts: list[CurvePart] = []
+    averaged = False
+    saves: list[OptimizerMoments] = []
+    for file in files:
+        if file.writer == TRAIN:
+            losses = read_losses(path, file.path, kinds=(OptimizerMoments, Banner))
+            read.append(losses)
+            names.append(file.place.name)
+            parts += _parts(losses, attempt=file.attempt)
+            saves += [one for one in losses.records if isinstance(one, OptimizerMoments)]
+            averaged = averaged or any(_is_mean(one) for one in losses.records if isinstance(one, Banner))
+    rows, no_reference = _newest_pass(path, files)
+    return _Read(
+        kind="run",
+        curve=_curve(parts, read, names, averaged=averaged, policy=policy),
+        nothing="no step of the run has a loss",
+        saves=tuple(saves),
+        rows=rows,
+        no_reference=no_reference,
+    )
+
+
+def _parts(losses: FileLosses, *, attempt: int) -> Iterator[CurvePart]:
+    """The parts of one file: a banner in the middle, or steps that go back, begin another."""
+    edges = sorted({0, *losses.begins, len(losses.steps)})
+    for begin, end in pairwise(edges):
+        if end > begin:
+            yield from split_where_it_goes_back(losses.steps[begin:end], losses.losses[begin:end], attempt=attempt)
+            attempt += 1
+
+
+def _curve(
+    parts: Sequence[CurvePart], read: Sequence[FileLosses], names: Sequence[str], *, averaged: bool, policy: Policy
+) -> LossCurve | None:
+    """The measured curve; None if no step has a loss and every line could be read. Raises if no line could be."""
+    bad, lines = sum(one.bad for one in read), sum(one.lines for one in read)
+    if lines and bad == lines:
+        first = next(example for one in read for example in one.examples)
+        raise BarographError(
+            f"not one of {lines} lines can be read: {first.detail}", where=names[0], advice="Is it a log of training?"
+        )
+    curve = curve_of(
+        parts,
+        files=len(read),
+        averaged=averaged,
+        metrics=[name for one in read for name in one.metrics],
+        torn_lines=sum(one.torn > 0 for one in read),
+        bad_lines=bad,
+        examples=[_located(name, line) for name, one in zip(names, read, strict=True) for line in one.examples][
+            :EXAMPLES
+        ],
+    )
+    return loss_curve(curve, rule=curve_rule(policy)) if len(curve.merged_steps) else None
+
+
+def _located(name: str, line: BadLine) -> str:
+    return f"{name}, byte {line.offset}: {line.detail}"
+
+
+def _is_mean(banner: Banner) -> bool:
+    try:
+        found = msgspec.json.decode(banner.config or "{}", type=dict[str, msgspec.Raw])
+        return bytes(found.get("logged_loss", b"")) == b'"mean"'
+    except msgspec.MsgspecError:
+        return False
+
+
+def _newest_pass(path: Path, files: Sequence[JournalFile]) -> tuple[tuple[TensorPass, ...], str | None]:
+    """The rows of the pass over the newest checkpoint that a watcher read, and why it had no reference."""
+    best: tuple[tuple[int, int], tuple[TensorPass, ...], str | None] | None = None
+    for file in files:
+        if file.writer != WATCH:
+            continue
+        rows: list[TensorPass] = []
+        for record in read_losses(path, file.path, kinds=(TensorPass, WeightsPass)).records:
+            if isinstance(record, TensorPass):
+                rows.append(record)
+            elif isinstance(record, WeightsPass):
+                order = (file.attempt, -1 if record.step is None else record.step)
+                own = tuple(rows[-record.tensors :]) if record.tensors else ()
+                if len(own) == record.tensors and (best is None or order >= best[0]):
+                    best = (order, own, record.no_reference)
+                rows = []
+    return (best[1], best[2]) if best else ((), None)
+
+
+def _imported(path: Path, *, policy: Policy) -> _Read:
+    """A log of another tool."""
+    from barograph.imports import curve_parts, read_log
+
+    log = read_log(path)
+    parts = curve_parts(log)
+    curve = curve_of(
+        parts,
+        files=1,
+        averaged=log.averaged,
+        metrics=sorted({name for row in log.rows[:NAMED] for name in row.metrics}),
+        bad_lines=log.bad,
+        examples=[f"{one.file}, {one.place}: {one.reason}" for one in log.examples][:EXAMPLES],
+    )
+    return _Read(
+        kind=log.format,
+        curve=loss_curve(curve, rule=curve_rule(policy)) if len(curve.merged_steps) else None,
+        nothing="no row of the log has a loss",
+        notes=tuple(log.notes),
+    )
+
+
+def _verdicts(read: _Read, *, policy: Policy, now: float) -> list[Judged]:
+    rows = read.rows
+    measured = Measured(
+        curve=read.curve,
+        no_curve=read.nothing,
+        saves=read.saves,
+        drift=layer_drift(rows, pattern_ratio=policy.layer_drift.pattern_ratio) if _compared(rows) else None,
+        no_drift=read.no_reference or UNREAD,
+        stability=weight_stability(rows) if any(row.current_squares is not None for row in rows) else None,
+        no_stability=UNREAD,
+    )
+    return judgement(measured, policy=policy, now=now)
+
+
+def _compared(rows: Sequence[TensorPass]) -> bool:
+    return any(row.state in ("compared", "adapted") for row in rows)
+
+
+def _error(said: str, *, policy: Policy, now: float) -> Judged:
+    verdict = Verdict(
+        name="training_drift", verdict="ERROR", message=said, numbers={}, thresholds={}, policy=policy.name, time=now
+    )
+    return judged(verdict)
