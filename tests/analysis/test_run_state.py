@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from barograph.analysis import WriterSigns, run_state
 
@@ -29,6 +30,15 @@ def signs(
         exit_code=exit_code,
         end_reason=end_reason,
     )
+
+
+def test_a_silent_log_of_another_tool_is_idle_and_not_crashed() -> None:
+    silent = replace(signs(silent_s=3600.0), imported="table")
+    found = run_state(silent, crashed_after_s=15.0)
+    assert found.state == "idle"
+    assert "does not say how training ended" in found.reason
+    assert run_state(replace(silent, silent_s=1.0), crashed_after_s=15.0).state == "training"
+    assert run_state(replace(silent, ended_at=1.0, exit_code=0), crashed_after_s=15.0).state == "completed"
 
 
 def test_without_an_attempt_a_run_is_idle() -> None:

@@ -162,7 +162,7 @@ def test_a_killed_import_goes_on_without_a_row_twice_or_missing(tmp_path: Path) 
     steps = [
         json.loads(line)["step"]
         for path in logs(tmp_path)
-        for line in path.read_text().splitlines()
+        for line in path.read_text().split("\n")[:-1]  # the kill may have torn the last one
         if '"type":"step"' in line
     ]
     assert steps == list(range(count))

@@ -24,6 +24,9 @@ class WriterSigns(Struct, frozen=True, kw_only=True):
         int | None, Meta(description="Exit code of its completion; None if nobody said how it ended.")
     ] = None
     end_reason: Annotated[str | None, Meta(description="What ended it.")] = None
+    imported: Annotated[
+        str | None, Meta(description="Format of the log of another tool that it was made of; None if it is our own.")
+    ] = None
 
 
 class RunState(Struct, frozen=True, kw_only=True):
@@ -38,13 +41,16 @@ def run_state(signs: WriterSigns | None, *, crashed_after_s: float) -> RunState:
     """The state of a run; `signs` is None if no training attempt exists.
 
     A completion wins over silence, silence wins over a pause: a paused writer goes on with its heartbeat, so a
-    silent one has died.
+    silent one has died. Of a log of another tool silence says nothing: most end without a word.
     """
     if signs is None:
         return RunState(state="idle", since=None, reason="No training attempt has been made")
     named = f"Attempt {signs.attempt}"
     if signs.ended_at is not None:
         return _ended(signs, named)
+    if signs.silent_s > crashed_after_s and signs.imported is not None:
+        said = f"{named} was imported ({signs.imported}), and that log does not say how training ended"
+        return RunState(state="idle", since=signs.last_time, reason=said)
     if signs.silent_s > crashed_after_s:
         paused = " while paused" if signs.paused_at is not None else ""
         return RunState(

@@ -332,5 +332,6 @@ def _banner(run: Path, key: WriterKey, log: ImportedLog, *, part: Count, begun: 
         model_name=log.model_name,
         output_dir=str(log.checkpoints[-1].path.parent) if log.checkpoints else None,
         total_steps=log.total_steps,
+        imported=log.format,
         config=msgspec.json.encode(config).decode(),
     )

@@ -41,6 +41,9 @@ class Banner(Struct, frozen=True, kw_only=True, tag_field="type", tag="banner", 
     ] = None
     versions: Annotated[dict[str, str], Meta(description="Package name to version.")] = field(default_factory=dict)
     command: Annotated[str | None, Meta(description="The program that runs, without its arguments.")] = None
+    imported: Annotated[
+        str | None, Meta(description="Format of the log of another tool that it was made of; null if it is our own.")
+    ] = None
 
 
 class Heartbeat(Struct, frozen=True, kw_only=True, tag_field="type", tag="heartbeat", omit_defaults=True):

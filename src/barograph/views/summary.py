@@ -105,6 +105,7 @@ def state_of(newest: NewestAttempt | None, *, now: float, crashed_after_s: float
         ended_at=complete.time if complete else None,
         exit_code=complete.exit_code if complete else None,
         end_reason=complete.reason if complete else None,
+        imported=newest.banner.imported if newest.banner else None,
     )
     state = run_state(signs, crashed_after_s=crashed_after_s)
     if state.state == "crashed" and complete is None and newest.behind:
