@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated
 
+import msgspec
 import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from barograph.analysis.loss_curve import Curve
+from barograph.records import Banner
 from barograph.records.quantities import Attempt
 
 Floats = NDArray[np.float64]
@@ -52,6 +54,15 @@ def curve_of(
         bad_lines=bad_lines,
         examples=tuple(examples),
     )
+
+
+def logs_means(banner: Banner) -> bool:
+    """Whether a loss of this writer is the mean since the one before it: what an import says in the config."""
+    try:
+        found = msgspec.json.decode(banner.config or "{}", type=dict[str, msgspec.Raw])
+    except (msgspec.MsgspecError, RecursionError):
+        return False
+    return bytes(found.get("logged_loss", b"")) == b'"mean"'
 
 
 def split_where_it_goes_back(steps: Steps, losses: Floats, *, attempt: Attempt) -> list[CurvePart]:

@@ -6,10 +6,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 from msgspec import Meta, Struct
 
-from barograph.analysis.curve_parts import CurvePart, curve_of, split_where_it_goes_back
+from barograph.analysis.curve_parts import CurvePart, curve_of, logs_means, split_where_it_goes_back
 from barograph.analysis.layer_drift import layer_drift
 from barograph.analysis.loss_curve import LossCurve, loss_curve
 from barograph.analysis.weight_stability import weight_stability
@@ -134,7 +133,7 @@ def _of_run(path: Path, files: Sequence[JournalFile], *, policy: Policy) -> _Rea
             names.append(file.place.name)
             parts += _parts(losses, attempt=file.attempt)
             saves += [one for one in losses.records if isinstance(one, OptimizerMoments)]
-            averaged = averaged or any(_is_mean(one) for one in losses.records if isinstance(one, Banner))
+            averaged = averaged or any(logs_means(one) for one in losses.records if isinstance(one, Banner))
     rows, no_reference = _newest_pass(path, files)
     return _Read(
         kind="run",
@@ -181,14 +180,6 @@ def _curve(
 
 def _located(name: str, line: BadLine) -> str:
     return f"{name}, byte {line.offset}: {line.detail}"
-
-
-def _is_mean(banner: Banner) -> bool:
-    try:
-        found = msgspec.json.decode(banner.config or "{}", type=dict[str, msgspec.Raw])
-        return bytes(found.get("logged_loss", b"")) == b'"mean"'
-    except msgspec.MsgspecError:
-        return False
 
 
 def _newest_pass(path: Path, files: Sequence[JournalFile]) -> tuple[tuple[TensorPass, ...], str | None]:

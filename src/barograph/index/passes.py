@@ -1,17 +1,14 @@
 """Passes over checkpoints as the journal has them: a summary line, and the lines of its tensors right before it."""
 
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from barograph.errors import LineError
-from barograph.index.query import sources
-from barograph.index.schema import IndexDamaged, check_row
+from barograph.index.query import decoded, sources
+from barograph.index.schema import check_row
 from barograph.index.snapshot import Snapshot
-from barograph.records import TensorPass, WeightsPass, codec
+from barograph.records import TensorPass, WeightsPass
 from barograph.records.quantities import Attempt, Count
-
-Kind = TypeVar("Kind", TensorPass, WeightsPass)
 
 _SUMMARY = str(WeightsPass.__struct_config__.tag)
 _ROW = str(TensorPass.__struct_config__.tag)
@@ -37,7 +34,7 @@ def weights_passes(snapshot: Snapshot, run: str) -> list[StoredPass]:
             check_row(source.id, _SUMMARY, offset, line, said=said)
             found.append(
                 StoredPass(
-                    summary=_decoded(line, WeightsPass),
+                    summary=decoded(line, WeightsPass),
                     attempt=source.state.attempt,
                     source=source.id,
                     path=source.path,
@@ -60,17 +57,7 @@ def tensor_passes(snapshot: Snapshot, stored: StoredPass) -> list[TensorPass]:
     found = []
     for offset, line, said in snapshot.connection.execute(query, (stored.source, _ROW, stored.offset, summary.tensors)):
         check_row(stored.source, _ROW, offset, line, said=said)
-        found.append(_decoded(line, TensorPass))
+        found.append(decoded(line, TensorPass))
     whole = len(found) == summary.tensors
     same = all((row.checkpoint, row.time) == (summary.checkpoint, summary.time) for row in found)
     return found[::-1] if whole and same else []
-
-
-def _decoded(line: bytes, kind: type[Kind]) -> Kind:
-    try:
-        record = codec.decode_line(line).record
-    except LineError as error:
-        raise IndexDamaged(f"an event cannot be read: {error.problem}") from error
-    if not isinstance(record, kind):
-        raise IndexDamaged(f"an event says {type(record).__name__} where a {kind.__name__} belongs")
-    return record

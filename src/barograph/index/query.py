@@ -213,7 +213,7 @@ def events(
             break
         for offset, line, said in snapshot.connection.execute(query, (source.id, tag, room)):
             check_row(source.id, tag, offset, line, said=said)
-            found.append(_decoded(line, kind))
+            found.append(decoded(line, kind))
     return found
 
 
@@ -248,7 +248,8 @@ def _by_age(source: Source) -> tuple[Attempt, str, str]:
     return source.state.attempt, source.state.begun, source.path
 
 
-def _decoded(line: bytes, kind: type[Kind]) -> Kind:
+def decoded(line: bytes, kind: type[Kind]) -> Kind:
+    """The record of an event's line. Raises `IndexDamaged` if it is none of that kind."""
     try:
         record = codec.decode_line(line).record
     except LineError as error:

@@ -7,10 +7,9 @@ recorded of other things (what a demo learned) stand beside those that are made 
 import time
 from collections.abc import Sequence
 
-import msgspec
 from msgspec.structs import replace
 
-from barograph.analysis.curve_parts import CurvePart, curve_of
+from barograph.analysis.curve_parts import CurvePart, curve_of, logs_means
 from barograph.analysis.loss_curve import LossCurve, loss_curve
 from barograph.index import Index, Snapshot, points, query
 from barograph.index.fold import LOSS
@@ -68,7 +67,7 @@ def _curve(snapshot: Snapshot, run: str, sources: Sequence[Source], *, policy: P
     curve = curve_of(
         parts,
         files=len(training),
-        averaged=any(_is_mean(banner) for banner in query.events(snapshot, run, Banner, among=training)),
+        averaged=any(logs_means(banner) for banner in query.events(snapshot, run, Banner, among=training)),
         metrics=query.series_names(snapshot, run),
         torn_lines=sum(source.state.torn > 0 and source.state.complete is not None for source in training),
         bad_lines=sum(source.state.bad for source in training),
@@ -83,11 +82,3 @@ def _recorded(snapshot: Snapshot, run: str, *, besides: set[str]) -> list[Judged
     for verdict in query.events(snapshot, run, Verdict)[::-1]:
         newest[verdict.name, verdict.subject] = verdict
     return [judged(newest[key]) for key in sorted(newest) if key[0] not in besides]
-
-
-def _is_mean(banner: Banner) -> bool:
-    try:
-        found = msgspec.json.decode(banner.config or "{}", type=dict[str, msgspec.Raw])
-    except (msgspec.MsgspecError, RecursionError):
-        return False
-    return bytes(found.get("logged_loss", b"")) == b'"mean"'

@@ -139,6 +139,40 @@ export function drawAlerts(plot: uPlot, ink: Inks, alerts: Placed<ActiveAlert>[]
   ctx.restore();
 }
 
+/** A target at the foot and a dotted line above it for each step that a verdict rests on. */
+export function drawEvidence(plot: uPlot, ink: Inks, places: number[]): void {
+  const { ctx, bbox } = plot;
+  const foot = bbox.top + bbox.height - crisp(7);
+  let last = -Infinity;
+  ctx.save();
+  for (const place of places) {
+    const x = inside(plot, place);
+    if (x === null) continue;
+    ctx.strokeStyle = faded(ink.ink, 0.45);
+    ctx.lineWidth = crisp(1);
+    ctx.setLineDash([crisp(1), crisp(3)]);
+    ctx.beginPath();
+    ctx.moveTo(x, bbox.top);
+    ctx.lineTo(x, foot - crisp(5));
+    ctx.stroke();
+    if (x - last < crisp(CROWDED)) continue;
+    last = x;
+    ctx.setLineDash([]);
+    ctx.strokeStyle = ink.ink;
+    ctx.fillStyle = ink.card;
+    ctx.lineWidth = crisp(1.5);
+    ctx.beginPath();
+    ctx.arc(x, foot, crisp(4.5), 0, 2 * Math.PI);
+    ctx.fill();
+    ctx.stroke();
+    ctx.fillStyle = ink.ink;
+    ctx.beginPath();
+    ctx.arc(x, foot, crisp(1.25), 0, 2 * Math.PI);
+    ctx.fill();
+  }
+  ctx.restore();
+}
+
 /** The pinned cursor: a line through the whole height. */
 export function drawPin(plot: uPlot, ink: Inks, place: number): void {
   const x = inside(plot, place);

@@ -26,6 +26,9 @@ export type ParameterStability = Schemas['ParameterStability'];
 export type TensorDrift = Schemas['TensorDrift'];
 export type WeightAlert = Schemas['WeightAlert'];
 export type Finding = Schemas['Finding'];
+export type Verdicts = Schemas['Verdicts'];
+export type Judged = Schemas['Judged'];
+export type Figure = Schemas['Figure'];
 
 export type RunState = RunRow['state'];
 export type DriftColour = NonNullable<CheckpointWeights['colours'][number]>;

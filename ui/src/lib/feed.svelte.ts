@@ -7,6 +7,7 @@ import { clock } from './clock.svelte';
 import type { Changes, LiveStatus, RunDetail, Runs, RunState } from './documents';
 import { rounds } from './rounds';
 import { Stream } from './stream';
+import { judgements } from './verdicts.svelte';
 import { view } from './view.svelte';
 import { weights } from './weights.svelte';
 
@@ -57,6 +58,7 @@ class Feed {
     failed: () => this.#streamFailed(),
   });
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #openedBefore = false;
   #running = false;
   #again = false;
   #retry = FIRST_RETRY;
@@ -93,6 +95,7 @@ class Feed {
       }
       this.#stream.open();
       this.lookNow();
+      judgements.moved();
     };
     document.addEventListener('visibilitychange', seen);
     addEventListener('online', seen);
@@ -134,6 +137,8 @@ class Feed {
   #opened(): void {
     this.streaming = true;
     this.lookNow();
+    if (this.#openedBefore) judgements.moved(); // what happened meanwhile nobody told
+    this.#openedBefore = true;
   }
 
   #streamFailed(): void {
@@ -145,6 +150,7 @@ class Feed {
   #changed(changes: Changes): void {
     if (changes.rebuilt || changes.dropped > 0) {
       this.lookNow();
+      judgements.moved();
       return;
     }
     let ours = false;
@@ -156,6 +162,7 @@ class Feed {
         if (more) this.#detailDue = true;
         if (more || what.includes('points')) rounds.moved(run);
         if (run === view.run && what.some((kind) => OF_WEIGHTS.has(kind))) weights.moved();
+        if (run === view.run && what.some((kind) => kind !== 'heartbeat')) judgements.moved();
       }
       if (more || !view.runs.includes(run)) this.#runsDue = true;
     }
@@ -219,6 +226,7 @@ class Feed {
       return;
     }
     this.live = live;
+    judgements.stands(run, live.status);
     this.refusal = null;
     this.#refusals = 0;
     this.#heard(live.timestamp);
@@ -231,6 +239,7 @@ class Feed {
     if (recovered || (wasBuilding && !this.building)) {
       rounds.moved(null);
       weights.moved();
+      judgements.moved();
     }
   }
 
@@ -318,6 +327,7 @@ class Feed {
       this.#timer = setTimeout(() => {
         rounds.moved(null); // nothing new costs next to nothing, and a change that nobody told would be lost
         weights.sure();
+        judgements.sure(this.streaming);
         void this.#look();
       }, Math.min(this.#runsDue ? RUNS_SPACING : this.#period(), this.#untilDetail()));
       return;
