@@ -20,8 +20,9 @@ from barograph.index.fold import SourceFold
 from barograph.index.points import add_points
 from barograph.index.rows import Stored
 from barograph.index.source import Head, Identity, SourceState
-from barograph.journal.content import Content, open_content
+from barograph.journal.content import Content
 from barograph.journal.layout import JournalFile
+from barograph.journal.open_content import open_content
 from barograph.journal.reader import TailReader
 
 HEAD_BYTES = 1_024

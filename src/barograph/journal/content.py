@@ -1,12 +1,9 @@
 """The bytes of a journal file by their offsets, the same ones whether it lies there as it was written or compressed."""
 
 import os
-from pathlib import Path
 from typing import Protocol
 
 import msgspec
-
-from barograph.journal.layout import archive_of, open_regular
 
 
 class Chunk(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,18 +51,3 @@ class PlainContent:
     def close(self) -> None:
         """Closes the descriptor."""
         os.close(self._descriptor)
-
-
-def open_content(root: Path, path: Path) -> Content:
-    """The journal file of the logical path `path` inside `root`, from its archive if there is no original.
-
-    Raises as `layout.open_regular`, and `DamagedArchive`.
-    """
-    try:
-        return PlainContent(open_regular(root, path))
-    except FileNotFoundError:
-        descriptor = open_regular(root, archive_of(path))
-    # Loaded only where there is an archive: a training process imports this module and never meets one.
-    from barograph.journal.archive import Archive
-
-    return Archive(descriptor, where=str(archive_of(path).relative_to(root)))

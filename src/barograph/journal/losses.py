@@ -25,7 +25,8 @@ from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from barograph.errors import DamagedArchive, LineError
-from barograph.journal.content import Content, open_content
+from barograph.journal.content import Content
+from barograph.journal.open_content import open_content
 from barograph.journal.reader import LINE_LIMIT, BadLine
 from barograph.records import Record, codec
 from barograph.records.quantities import Count

@@ -20,7 +20,8 @@ from pathlib import Path
 import msgspec
 
 from barograph.errors import DamagedArchive, LineError
-from barograph.journal.content import Content, open_content
+from barograph.journal.content import Content
+from barograph.journal.open_content import open_content
 from barograph.records import Record, codec
 from barograph.records.codec import Unknown
 
