@@ -590,8 +590,8 @@ def test_attempts_alerts_checkpoints_and_collectors_have_their_place(
         Collector(time=now, name="raw_loss", running=True, detail="takes the loss inside the step"),
         Collector(time=now, name="device", running=False, detail="no driver for it on this machine"),
         judged("loss_finite", "PASS", "All 120 losses are finite."),
-        judged("weight_stability", "FAIL", "12 rows are zero.", "syllo easy"),
-        judged("weight_stability", "WARN", "1 row is zero.", "syllo hard"),
+        judged("zero_rows", "FAIL", "12 rows are zero.", "syllo easy"),
+        judged("zero_rows", "WARN", "1 row is zero.", "syllo hard"),
     )
     with second.path.open("ab") as log:
         log.write(b'{"type":"step","step":')
@@ -604,10 +604,9 @@ def test_attempts_alerts_checkpoints_and_collectors_have_their_place(
     collectors = page.locator("[data-card=collectors] li")
     expect(collectors.filter(has_text="device")).to_contain_text("off")
     expect(collectors.filter(has_text="raw_loss")).to_contain_text("runs")
-    verdicts = page.locator("[data-card=verdicts] li")
-    expect(verdicts).to_have_count(3)
-    expect(verdicts.first).to_contain_text(re.compile(r"FAIL\s*weight_stability\s*syllo easy"))
-    expect(verdicts.nth(1)).to_contain_text(re.compile(r"WARN\s*weight_stability\s*syllo hard"))
+    verdicts = page.locator("[data-card=verdicts] [data-verdict]")
+    expect(verdicts.first).to_contain_text(re.compile(r"FAIL\s*Zero rows\s*zero_rows\s*syllo easy"))
+    expect(verdicts.nth(1)).to_contain_text(re.compile(r"WARN\s*Zero rows\s*zero_rows\s*syllo hard"))
     expect(verdicts.last).to_contain_text("loss_finite")
     expect(page.locator("[data-card=journal]")).to_contain_text("torn file")
 
@@ -869,10 +868,10 @@ def test_what_a_failed_verdict_was_compared_with_is_in_sight(begin_run: BeginRun
     run.train(1, 10)
     run.append(judged("exact_match_gain", "FAIL", "Less was gained."), judged("loss_finite", "PASS", "All is finite."))
     page = watch(serve().url).open()
-    rows = page.locator("[data-card=verdicts] li")
-    expect(rows.first.get_by_test_id("threshold")).to_have_text("Threshold: most 0")
-    expect(rows.first.get_by_test_id("threshold")).to_be_visible()
-    expect(rows.last.get_by_test_id("threshold")).to_have_count(0)
+    failed = page.locator("[data-verdict=exact_match_gain]").get_by_test_id("thresholds")
+    expect(failed).to_have_text("Threshold: most 0")
+    expect(failed).to_be_visible()
+    expect(page.locator("[data-verdict=loss_finite]").get_by_test_id("thresholds")).to_be_hidden()
 
 
 def test_the_step_of_an_alert_always_leads_to_the_chart(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:

@@ -66,6 +66,7 @@ def test_ours_differs_from_the_contract_only_where_it_says_so() -> None:
         *(("layer_drift", key) for key in ("minimal_below", "significant_above", "yellow_from", "red_above")),
         ("training_drift", "judged_by"),
         ("gradient_ghost", "max_ratio"),
+        ("gradient_ghost", "early"),
         ("interpretation", "exploding"),
         ("interpretation", "exploding_top"),
     }

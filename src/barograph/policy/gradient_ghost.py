@@ -54,6 +54,10 @@ def gradient_ghost(saves: Iterable[OptimizerMoments], *, policy: Policy, now: fl
     if not means:
         message = f"{newest.optimizer} keeps no second moments"
         return _judged("SKIP", message, {"step": float(newest.step)}, [], policy=policy, now=now)
+    table = policy.gradient_ghost
+    if newest.step < table.min_steps and table.early == "SKIP":
+        message = f"saved at step {newest.step}, before step {table.min_steps}: the moments say little yet"
+        return _judged("SKIP", message, {"step": float(newest.step)}, [], policy=policy, now=now)
     found = _findings(newest, means, policy=policy)
     order: tuple[AlertLevel, ...] = ("critical", "warning", "info")
     found.sort(key=lambda one: order.index(one.severity))

@@ -100,7 +100,8 @@ class TrainingDriftTable(Struct, frozen=True, kw_only=True, forbid_unknown_field
 class GradientGhostTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When the optimizer's second moments say that training is not over, or never reached a layer."""
 
-    min_steps: Annotated[int, Meta(ge=1, description="A save before this step is FAIL: it says little yet.")]
+    min_steps: Annotated[int, Meta(ge=1, description="A save before this step says little yet.")]
+    early: Annotated[Literal["FAIL", "SKIP"], Meta(description="What such an early save gets.")]
     min_blocks: Annotated[int, Meta(ge=2, description="Fewer blocks than this are not compared.")]
     max_ratio: Annotated[float, Meta(gt=1.0, description="A block is uneven above so many times the median.")]
     max_share: Annotated[float, Meta(ge=0.0, le=1.0, description="More uneven blocks than this share are FAIL.")]

@@ -186,7 +186,8 @@ class View {
   }
 
   pinAt(x: number | null, on: string): void {
-    this.pin = x === null ? null : { x: this.axis === 'step' ? Math.round(x) : Math.round(x * 1000) / 1000, on };
+    // down, because a place a little after a point belongs to the one that follows it
+    this.pin = x === null ? null : { x: this.axis === 'step' ? Math.round(x) : Math.floor(x * 1000) / 1000, on };
     this.#write('same');
   }
 
