@@ -33,6 +33,7 @@ BOUNDARIES = {
     "index/follower.py:Follower._run": "its thread: it outlives a bad disk",
     "index/sealer.py:Sealer._seal_all": "its thread: one bad file must not keep the others as they are",
     "journal/writer.py:JournalWriter._live": "its thread: it outlives anything",
+    "watch/watcher.py:Watcher.run": "its loop: what one run holds must not keep the others from being read",
 }
 """The functions that may catch everything, as `room/file.py:function`, each with its reason."""
 

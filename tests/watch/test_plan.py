@@ -4,11 +4,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from barograph.watch import Candidate, Past, PlannedJob, Reference, plan
+from barograph.records.weights import origin_rank
+from barograph.watch import Candidate, First, InForce, Past, PlannedJob, Reference, plan
 from barograph.watch.plan import IS_FIRST, first_checkpoint, job_id
 
 NOW = 1_000_000.0
-NOTHING = Past(finished=frozenset(), read=frozenset(), first=None)
+NOTHING = Past(failed=frozenset(), in_force={}, first=None)
 BASE = Reference(path="/models/base", name="base", origin="named", stamp="base-1")
 
 
@@ -39,19 +40,25 @@ def names(found: list[PlannedJob]) -> list[str]:
 
 
 def done(found: list[PlannedJob], past: Past = NOTHING) -> Past:
-    """The past once these were done."""
+    """The past once these were done; a job whose checkpoint is not there fails."""
+    read = [job for job in found if job.candidate.stamp]
+    compared = [job for job in read if job.reference and job.reference.origin == "first_checkpoint"]
     return Past(
-        finished=past.finished | {job.id for job in found},
-        read=past.read | {(job.candidate.path, job.candidate.stamp) for job in found},
-        first=past.first
-        or next(
-            (
-                (job.reference.path, job.reference.stamp)
-                for job in found
-                if job.reference and job.reference.origin == "first_checkpoint"
-            ),
-            None,
-        ),
+        failed=past.failed | {job.id for job in found if not job.candidate.stamp},
+        in_force={
+            **past.in_force,
+            **{
+                job.candidate.path: InForce(
+                    stamp=job.candidate.stamp,
+                    job=job.id,
+                    rank=origin_rank(job.reference.origin if job.reference else None),
+                )
+                for job in read
+            },
+        },
+        first=First(path=compared[0].reference.path, attempt=compared[0].candidate.attempt)
+        if compared and compared[0].reference
+        else past.first,
     )
 
 
@@ -137,6 +144,42 @@ def test_what_cannot_be_read_is_no_reference() -> None:
     ]
 
 
+def test_the_first_one_stays_the_reference_when_it_was_saved_or_copied_again() -> None:
+    past = done(jobs(candidate(10), candidate(20)))
+    again = jobs(candidate(10, stamp="other"), candidate(20), past=past)
+    assert [(job.candidate.step, job.reference.name if job.reference else None) for job in again] == [
+        (10, None),
+        (20, "checkpoint-10"),
+    ]
+
+
+def test_a_later_attempt_whose_checkpoints_replaced_the_others_has_a_first_one_of_its_own() -> None:
+    past = done(jobs(candidate(10), candidate(20)))
+    new = [candidate(step, attempt=2) for step in (15, 30)]
+    assert [job.reference.name if job.reference else None for job in jobs(*new, past=past)] == [None, "checkpoint-15"]
+
+
+def test_what_was_read_and_then_deleted_is_neither_read_nor_missed() -> None:
+    past = done(jobs(candidate(10), candidate(20)))
+    assert jobs(candidate(10), candidate(20, stamp="", readable=False), past=past) == []
+
+
+def test_a_lesser_reference_does_not_replace_a_better_one_and_the_better_one_comes_back() -> None:
+    other = replace(BASE, path="/models/other", stamp="other-1")
+    past = done(jobs(candidate(10), candidate(20, reference=BASE)))
+    assert jobs(candidate(10), candidate(20), past=past) == []  # no --reference this time
+    (back,) = jobs(candidate(20, reference=other), past=past)
+    past = done([back], past)
+    (again,) = jobs(candidate(20, reference=BASE), past=past)
+    assert again.id == jobs(candidate(20, reference=BASE))[0].id
+    from_run = replace(BASE, origin="run")
+    assert jobs(candidate(20, reference=from_run), past=past) == []
+
+
+def test_a_time_to_come_is_no_reason_to_wait() -> None:
+    assert names(jobs(candidate(3, recorded=False, modified=NOW + 3600.0))) == ["checkpoint-3"]
+
+
 def test_an_adapter_is_never_compared_with_another_one() -> None:
     found = jobs(candidate(10, adapter=True), candidate(20, adapter=True))
     assert [job.reference for job in found] == [None, None]
@@ -163,7 +206,7 @@ def test_another_reference_means_reading_again_and_its_loss_does_not() -> None:
 
 def test_a_failed_job_is_not_tried_again_until_its_files_change() -> None:
     (job,) = jobs(candidate(10))
-    failed = replace(NOTHING, finished=frozenset({job.id}))
+    failed = replace(NOTHING, failed=frozenset({job.id}))
     assert jobs(candidate(10), past=failed) == []
     assert names(jobs(candidate(10, stamp="mended"), past=failed)) == ["checkpoint-10"]
 

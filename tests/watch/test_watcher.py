@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -20,8 +21,8 @@ from barograph.index import Index, Indexer
 from barograph.index.passes import tensor_passes, weights_passes
 from barograph.journal import TailReader, layout
 from barograph.policy import load
-from barograph.records import Banner, Job, RunComplete
-from barograph.views import unified
+from barograph.records import Banner, Checkpoint, Job, RunComplete
+from barograph.views import checkpoints, unified
 from barograph.watch.watcher import Settings, Watcher
 
 if TYPE_CHECKING:
@@ -266,6 +267,100 @@ def test_a_killed_process_loses_nothing_and_does_nothing_twice(root: Path, watch
         rows = [tensor_passes(snapshot, one) for one in passes]
     assert sorted(one.summary.step or 0 for one in passes) == list(steps)
     assert {len(found) for found in rows} == {5}
+
+
+@pytest.mark.parametrize("path", ["/nothing\0here", "/" + "x" * 5000, "relative/checkpoint-1", "/dev/null", "/"])
+def test_a_path_that_cannot_be_one_fails_alone(path: str, root: Path, watching: "Watching") -> None:
+    saved(root, watching, 10)
+    watching.log(root, Checkpoint(step=5, time=time.time(), path=path))
+    said = dict(watching.once(root).ended_jobs)
+    assert said.pop("checkpoint-10") is None
+    assert all(said.values())
+    assert watching.once(root).ended_jobs == []
+
+
+def test_a_link_that_leads_to_itself_fails_alone(root: Path, watching: "Watching") -> None:
+    folders = saved(root, watching, 10, 20)
+    (folders[1] / "model.safetensors").unlink()
+    (folders[1] / "model.safetensors").symlink_to(folders[1] / "model.safetensors")
+    said = dict(watching.once(root).ended_jobs)
+    assert said["checkpoint-10"] is None
+    assert said["checkpoint-20"]
+
+
+def test_what_was_read_and_then_deleted_stays_analysed(root: Path, watching: "Watching") -> None:
+    folders = saved(root, watching, 10, 20, 30)
+    watching.once(root)
+    shutil.rmtree(folders[2])
+    assert watching.once(root).ended_jobs == []
+    with Indexer(root) as indexer:
+        indexer.scan()
+    assert [row.state for row in checkpoints(Index(root), "r").checkpoints] == ["analysed"] * 3
+    assert unified(Index(root), "r").sources.training_analytics.status == "ok"
+    assert document(root, "layer_drift")["current_checkpoint"] == "checkpoint-30"
+
+
+def test_a_reference_that_was_named_once_is_not_forgotten_when_it_is_not_named(
+    root: Path, watching: "Watching", tmp_path: Path
+) -> None:
+    saved(root, watching, 10, 20)
+    base = watching.save(tmp_path / "base", watching.model())
+    other = watching.save(tmp_path / "other", watching.model(0.5))
+    watching.once(root, reference=base)
+    assert watching.once(root).ended_jobs == []
+    assert document(root, "layer_drift")["reference_checkpoint"] == "base"
+    watching.once(root, reference=other)
+    assert document(root, "layer_drift")["reference_checkpoint"] == "other"
+    watching.once(root, reference=base)
+    assert document(root, "layer_drift")["reference_checkpoint"] == "base"
+
+
+def test_what_this_machine_could_not_do_is_tried_again(
+    root: Path, watching: "Watching", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shards = {f"model-{i:05d}-of-00040.safetensors": f"model.layers.{i}.w.weight" for i in range(40)}
+    folder = tmp_path / "out-r" / "checkpoint-10"
+    for name, tensor in shards.items():
+        watching.save(folder, {tensor: np.ones((2, 2))}, name=name)
+    index = {"metadata": {}, "weight_map": {tensor: name for name, tensor in shards.items()}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    watching.log(root, *watching.spoken(folder, 10))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    heard = watching.heard()
+    with Watcher(root, Settings(policy=load(), quiet_s=0.0), heard) as watcher:
+        few = max(int(name) for name in os.listdir("/proc/self/fd")) + 20
+        resource.setrlimit(resource.RLIMIT_NOFILE, (few, hard))
+        try:
+            watcher.run_once()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert watcher.unread == 1
+    assert "Too many open files" in str(heard.ended_jobs[0][1])
+    assert watching.once(root).ended_jobs == [("checkpoint-10", None)]
+
+
+def test_a_pass_whose_reader_died_before_it_said_so_is_done(root: Path, watching: "Watching") -> None:
+    saved(root, watching, 10)
+    watching.once(root)
+    (journal,) = (root / "r" / "logs").glob("watch-*")
+    lines = journal.read_bytes().splitlines(keepends=True)
+    kept = [line for line in lines if b'"state":"done"' not in line and b"run_complete" not in line]
+    journal.write_bytes(b"".join(kept))
+    with Indexer(root) as indexer:
+        indexer.scan()
+    (row,) = checkpoints(Index(root), "r", now=time.time() + 3600.0).checkpoints
+    assert row.state == "analysed"
+    assert watching.once(root).ended_jobs == []
+
+
+def test_a_final_model_without_a_step_is_the_newest(root: Path, watching: "Watching", tmp_path: Path) -> None:
+    saved(root, watching, 10, 20)
+    watching.save(tmp_path / "out-r", watching.model(4.0))
+    watching.once(root, folders=(tmp_path / "out-r",))
+    assert (document(root, "layer_drift")["current_checkpoint"], document(root, "layer_drift")["current_step"]) == (
+        "out-r",
+        None,
+    )
 
 
 def test_one_watcher_per_root(root: Path, watching: "Watching") -> None:

@@ -34,7 +34,7 @@ class StabilityLayer(Struct, frozen=True, kw_only=True):
     non_finite: Annotated[Count, Meta(description="Weights that are NaN or infinite.")]
     zero_fraction: Annotated[float, Meta(description="Share of weights that are exactly zero.")]
     zero_rows: Annotated[Count, Meta(description="Rows of matrices without a single non-zero weight.")]
-    rows: Annotated[Count, Meta(description="Rows of all matrices.")]
+    rows: Annotated[Count, Meta(description="Rows of the matrices that were looked at; an adapter's own are not.")]
     reference_zero_fraction: Annotated[float | None, Meta(description="The reference's share; null without one.")]
     reference_zero_rows: Annotated[Count | None, Meta(description="The reference's rows of zeros; null without one.")]
     norm_growth: Annotated[float | None, Meta(description="weight_norm / the reference's; null without one.")]
@@ -76,7 +76,7 @@ def weight_stability(rows: Iterable[TensorPass]) -> WeightStability:
     place = blocks(every)
     groups: dict[int, list[TensorPass]] = {}
     for row in every:
-        if row.current_squares is not None:
+        if row.current_squares is not None and row.elements:
             groups.setdefault(place[row.tensor], []).append(row)
     if not groups:
         raise UsageError("no weights were read", advice="Stability needs a checkpoint with floating-point tensors")
@@ -105,23 +105,27 @@ def _layer(block: int, rows: Sequence[TensorPass]) -> StabilityLayer:
     params = sum(row.elements for row in rows)
     referred = all(row.reference_squares is not None for row in rows)
     norm = _norm([row.current_squares for row in rows], _nan(rows), _infinite(rows))
+    whole = all(row.current_max is not None for row in rows)  # of a matrix that an adapter changes, they are not known
     smallest = [row.current_min for row in rows if row.current_min is not None]
+    counted = [row for row in rows if row.current_zero_rows is not None]
     return StabilityLayer(
         layer_idx=block,
         weight_norm=norm,
         max_abs_weight=_largest(rows),
-        min_abs_weight=min(smallest, default=math.nan),
+        min_abs_weight=min(smallest, default=math.nan) if whole else math.nan,
         non_finite=_nan(rows) + _infinite(rows),
         zero_fraction=_share([row.current_zeros for row in rows], params),
-        zero_rows=sum(row.current_zero_rows or 0 for row in rows),
-        rows=sum(row.rows or 0 for row in rows),
+        zero_rows=sum(row.current_zero_rows or 0 for row in counted),
+        rows=sum(row.rows or 0 for row in counted),
         reference_zero_fraction=_share([row.reference_zeros for row in rows], params) if referred else None,
         reference_zero_rows=sum(row.reference_zero_rows or 0 for row in rows) if referred else None,
         norm_growth=_growth(norm, rows) if referred else None,
         dtype_max_share=max(
             (row.current_max / DTYPE_MAX[row.dtype] for row in rows if row.current_max is not None and row.dtype),
             default=math.nan,
-        ),
+        )
+        if whole
+        else math.nan,
         params=params,
     )
 

@@ -103,7 +103,8 @@ def _status_route(reading: Reading) -> HTTPRouteHandler:
         "/status/{name:str}",
         operation_id="status_document",
         summary="A document of the run's `status` folder",
-        description="Made of the index, not read from the folder. A history is a list of such documents, oldest first.",
+        description="Made of the index and judged by the server's policy, not read from the folder. A history is a list"
+        " of such documents, oldest first.",
         responses={
             200: ResponseSpec(
                 LayerDrift | ParameterStability | list[LayerDrift] | list[ParameterStability],

@@ -61,6 +61,9 @@ def main() -> None:
         app()
     except KeyboardInterrupt:
         sys.exit(130)
+    except OSError as error:
+        typer.echo(f"barograph: {error}", err=True)
+        sys.exit(1)
     except BarographError as error:
         typer.echo(f"barograph: {' '.join(str(error).split())}", err=True)
         sys.exit(2 if isinstance(error, UsageError) else 1)

@@ -231,7 +231,9 @@ def _verdicts(read: _Read, *, policy: Policy, now: float) -> list[Judged]:
         saves=read.saves,
         drift=layer_drift(rows, pattern_ratio=policy.layer_drift.pattern_ratio) if _compared(rows) else None,
         no_drift=read.no_reference or UNREAD,
-        stability=weight_stability(rows) if any(row.current_squares is not None for row in rows) else None,
+        stability=weight_stability(rows)
+        if any(row.current_squares is not None and row.elements for row in rows)
+        else None,
         no_stability=UNREAD,
     )
     return judgement(measured, policy=policy, now=now)

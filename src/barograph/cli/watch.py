@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from barograph.cli.base_dir import BaseDir, root_of
-from barograph.cli.weights_report import Bar, PolicyName, printable
+from barograph.cli.weights_report import Bar, PolicyName, judging, printable
 from barograph.errors import UsageError
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def watch(
       barograph serve --watch           (the dashboard and this in one)
     """
     from barograph.policy import load
+    from barograph.watch.inventory import in_folder
     from barograph.watch.watcher import Settings, Watcher
     from barograph.weights import stamp_of
 
@@ -78,8 +79,13 @@ def watch(
             raise UsageError(
                 "--checkpoints is not a folder", where=str(folder), advice="Name one with checkpoint-N in it"
             )
+        if not in_folder(folder):
+            typer.echo(f"{folder} holds no checkpoint-N yet; it is looked at again", err=True)
     if reference is not None:
-        stamp_of(reference)  # raises now what would else be said of each checkpoint
+        with judging():
+            stamp_of(reference)  # raises now what would else be said of each checkpoint
+    if once and not root.exists() and not checkpoints:
+        raise UsageError("there is no such folder of runs", where=str(root), advice="Name one with --base-dir")
     settings = Settings(
         policy=judge,
         reference=None if reference is None else reference.absolute(),
@@ -87,7 +93,9 @@ def watch(
         every_s=every,
     )
     said = _Terminal(judge)
-    with Watcher(root, settings, said) as watcher:
+    with judging():
+        watcher = Watcher(root, settings, said)
+    with watcher:
         _stop_on_signals(watcher.stop)
         if once:
             watcher.run_once()
@@ -95,8 +103,9 @@ def watch(
             typer.echo(f"barograph watches {root} (Ctrl-C stops)")
             watcher.run()
         said.close()
-        typer.echo(f"{watcher.done} checkpoints read, {watcher.failed} could not be")
-        if once and watcher.failed:
+        unread = watcher.unread
+        typer.echo(f"{watcher.done} checkpoints read, {unread} could not be")
+        if once and unread:
             raise typer.Exit(FAILED)
 
 
@@ -115,7 +124,9 @@ class _Terminal:
     """Tells the terminal: a bar while something long is read, a line for what was."""
 
     def __init__(self, policy: "Policy") -> None:
-        self._policy = policy
+        from barograph.watch.said import Told
+
+        self._told = Told(policy)
         self._bar: Bar | None = None
         self._left = 0
 
@@ -136,11 +147,9 @@ class _Terminal:
 
     def ended(self, job: "PlannedJob", done: "Pass | None", failure: str | None) -> None:
         """One line."""
-        from barograph.watch.said import ended_line
-
         self.close()
         self._left -= 1
-        said = printable(ended_line(job, done, failure, policy=self._policy))
+        said = printable(self._told.update(job, done, failure))
         typer.echo(said, err=failure is not None)
         sys.stdout.flush()
 

@@ -133,6 +133,7 @@ class InterpretationTable(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     dtype_max: Annotated[Reading, Meta(description="Magnitudes near the largest number of their format.")]
     norm_growth: Annotated[Reading, Meta(description="A norm far from the reference's.")]
     spike: Annotated[Reading, Meta(description="A norm far from that of the checkpoint before.")]
+    fall: Annotated[Reading, Meta(description="A norm far below another one.")]
     non_finite_tail: Annotated[Reading, Meta(description="The last loss is no number.")]
     non_finite_loss: Annotated[Reading, Meta(description="Losses that are no numbers.")]
     zero_loss: Annotated[Reading, Meta(description="Losses of exactly zero.")]

@@ -152,14 +152,19 @@ def _of_layer(layer: StabilityLayer, *, policy: Policy, top: int) -> Iterator[We
         yield from _above(
             block, "zero_rows", share, (table.zero_rows_warning, table.zero_rows_critical), message, policy=policy
         )
-    if layer.norm_growth is not None and _far(layer.norm_growth, table.norm_growth):
-        message = f"Layer {block} has {layer.norm_growth:.3g} times the reference's norm"
-        yield _alert(block, "norm_growth", "warning", layer.norm_growth, table.norm_growth, message, policy=policy)
+    growth, limit = layer.norm_growth, table.norm_growth
+    if growth is not None and growth > limit:
+        message = f"Layer {block} has {growth:.3g} times the reference's norm"
+        yield _alert(block, "norm_growth", "warning", growth, limit, message, policy=policy)
+    elif growth is not None and growth * limit < 1.0:
+        message = f"Layer {block} has {growth:.3g} times the reference's norm"
+        yield _alert(block, "norm_growth", "warning", growth, 1.0 / limit, message, policy=policy, reading="fall")
 
 
 def _below(layer: StabilityLayer, *, policy: Policy) -> Iterator[WeightAlert]:
     """The smallest magnitude, where there is one."""
-    table, value = policy.weight_stability, layer.min_abs_weight
+    table = policy.weight_stability
+    value = 0.0 if layer.weight_norm == 0.0 else layer.min_abs_weight  # without a single one there is no smallest
     message = f"Layer {layer.layer_idx} has vanishing weight values"
     if value < table.min_abs_critical:
         yield _alert(layer.layer_idx, "vanishing", "critical", value, table.min_abs_critical, message, policy=policy)
@@ -194,14 +199,13 @@ def _spikes(change: NormChange | None, *, policy: Policy) -> Iterator[WeightAler
     if change is None:
         return
     for layer in change.layers:
-        if _far(layer.ratio, limit):
-            message = f"Layer {layer.layer_idx} has {layer.ratio:.3g} times the norm of {change.earlier_checkpoint}"
+        message = f"Layer {layer.layer_idx} has {layer.ratio:.3g} times the norm of {change.earlier_checkpoint}"
+        if layer.ratio > limit:
             yield _alert(layer.layer_idx, "spike", "warning", layer.ratio, limit, message, policy=policy)
-
-
-def _far(ratio: float, limit: float) -> bool:
-    """Whether a ratio is above the limit, or below one over it."""
-    return ratio > limit or ratio * limit < 1.0
+        elif layer.ratio * limit < 1.0:
+            yield _alert(
+                layer.layer_idx, "spike", "warning", layer.ratio, 1.0 / limit, message, policy=policy, reading="fall"
+            )
 
 
 def _above(

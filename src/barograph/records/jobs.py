@@ -29,3 +29,6 @@ class Job(Struct, frozen=True, kw_only=True, tag_field="type", tag="job", omit_d
     priority: Priority = 2
     seconds: Annotated[float | None, Meta(description="How long it took, once it has ended.")] = None
     reason: Annotated[str | None, Meta(description="Why it failed.")] = None
+    again: Annotated[
+        bool, Meta(description="Whether it is tried again: what failed was this machine, not the checkpoint.")
+    ] = False

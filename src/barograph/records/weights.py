@@ -92,6 +92,20 @@ class WeightsPass(Struct, frozen=True, kw_only=True, tag_field="type", tag="weig
     adapter: Annotated[bool, Meta(description="Whether the checkpoint is an adapter on the reference.")] = False
 
 
+RANKS: tuple[ReferenceOrigin, ...] = ("named", "adapter", "run", "first_checkpoint")
+"""References, the best first: what was read against one is not replaced by what was read against a lesser one."""
+
+
+def reference_rank(summary: WeightsPass) -> int:
+    """How good the reference of a pass was: 0 is the one that the user named, the greatest number is none."""
+    return origin_rank(summary.reference_origin)
+
+
+def origin_rank(origin: ReferenceOrigin | None) -> int:
+    """The same of what is said to be a reference."""
+    return len(RANKS) if origin is None else RANKS.index(origin)
+
+
 class Finding(Struct, frozen=True, kw_only=True):
     """What a policy says of one part of the weights, with what may cause it and what to do."""
 

@@ -177,6 +177,8 @@ def checkpoint_tensors(
         if measured is None or not rows:
             raise UnknownCheckpoint("Its weights were not read", advice="A watcher reads them: barograph watch")
         of = blocks(rows)
+        if layer not in of.values():
+            raise UnknownCheckpoint(f"It has no layer {layer}", advice="Its document lists the layers that it has")
         return CheckpointTensors(
             run=run,
             checkpoint=measured.stored.summary.checkpoint,
@@ -249,7 +251,7 @@ def _row(
     attempt = saved.attempt if saved else measured.stored.attempt if measured else told.attempt if told else 1
     step = saved.checkpoint.step if saved else measured.step if measured else told.job.step if told else None
     name = checkpoint_name(saved.checkpoint) if saved else summary.checkpoint if summary else ""
-    state, reason = _state(told, summary is not None, documents, watching=known.watching)
+    state, reason = _state(told, measured, documents, watching=known.watching)
     drifts = {} if measured is None else _drifts(measured)
     norms = {} if measured is None else _norms(measured)
     changes = [drifts.get(layer, math.nan) for layer in layers]
@@ -282,18 +284,31 @@ def _row(
 
 
 def _state(
-    told: Told | None, was_read: bool, documents: Judged | None, *, watching: bool
+    told: Told | None, measured: Measured | None, documents: Judged | None, *, watching: bool
 ) -> tuple[CheckpointState, str | None]:
     """How a checkpoint stands, and why it is not (all) analysed."""
-    if told is not None and told.job.state == "failed":
-        return "failed", told.job.reason
-    if told is not None and told.job.state == "started":
-        return ("running", None) if told.heard else ("interrupted", "the watcher that read it ended before it was done")
-    if was_read:
+    if told is not None and not _is_behind_it(told.job, measured):
+        if told.job.state == "failed" and told.job.again and told.heard:
+            return "planned", f"it is tried again: {told.job.reason}"
+        if told.job.state == "failed":
+            return "failed", told.job.reason
+        if told.job.state == "started" and told.heard:
+            return "running", None
+        if told.job.state == "started" and measured is None:
+            return "interrupted", "the watcher that read it ended before it was done"
+    if measured is not None:
         return "analysed", next(iter(documents.why.values()), None) if documents else None
     if told is not None and told.job.state == "planned":
         return "planned", "it waits for its turn" if told.heard else "it was planned by a watcher that has ended"
     return "not_analysed", "a watcher will read it" if watching else "no watcher runs: barograph watch"
+
+
+def _is_behind_it(job: Job, measured: Measured | None) -> bool:
+    """Whether what was to be done is done: the pass is there, though its reader may have died before it said so; or
+    what is gone was read before."""
+    if measured is None:
+        return False
+    return measured.stored.summary.job == job.id or measured.stored.summary.time > job.time or not job.stamp
 
 
 def _finite(value: float) -> float | None:

@@ -39,11 +39,16 @@ def unified(index: Index, run: str | None = None, *, policy: Policy | None = Non
     newest = None if known is None else newest_of(known.measured)
     documents = None if known is None or newest is None else judged(newest, known.measured, policy=policy)
     status, reason = _status(known, newest, now=now)
+    drift = documents.drift if documents else None
     why = {"data_file_impact": NO_IMPACT}
     if documents is None:
         why |= dict.fromkeys(("layer_drift", "parameter_stability", "age_s"), reason or "no checkpoint was read")
     else:
         why |= documents.why
+        earlier = [] if known is None or drift is not None else layer_drift_history(known, policy=policy)
+        if earlier:
+            drift = earlier[-1]
+            why["layer_drift"] = f"it is that of {drift.current_checkpoint}; of the newest: {why['layer_drift']}"
     if reason is not None:
         why["status"] = reason
     return Unified(
@@ -51,7 +56,7 @@ def unified(index: Index, run: str | None = None, *, policy: Policy | None = Non
             training_analytics=AnalyticsSource(
                 status=status,
                 data=TrainingAnalytics(
-                    layer_drift=documents.drift if documents else None,
+                    layer_drift=drift,
                     parameter_stability=documents.stability if documents else None,
                     data_file_impact=None,
                 ),
@@ -121,7 +126,8 @@ def _status(known: KnownCheckpoints | None, newest: Measured | None, *, now: flo
     reached = None if newest is None else place(newest.step, newest.stored.attempt, newest.stored.summary.path)
     for told in known.jobs.values():
         here = place(told.job.step, told.attempt, told.job.path)
-        if told.job.state == "failed" and (reached is None or here >= reached):
+        unread = told.job.state == "failed" and bool(told.job.stamp) and not told.job.again
+        if unread and (reached is None or here > reached):
             return "error", f"{told.job.checkpoint} could not be read: {told.job.reason}"
     if newest is None:
         return "absent", "a watcher will read the checkpoints" if known.watching else "no watcher runs: barograph watch"

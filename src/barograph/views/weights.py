@@ -21,7 +21,9 @@ from barograph.index.passes import StoredPass, tensor_passes, weights_passes
 from barograph.index.query import Source
 from barograph.policy import Policy, interpreted, parameter_stability
 from barograph.policy.weight_stability import ParameterStability
+from barograph.records import WeightsPass
 from barograph.records.quantities import Attempt, Step
+from barograph.records.weights import reference_rank
 from barograph.views.summary import hidden_from
 
 KEPT = 512
@@ -54,14 +56,14 @@ def checkpoint_id(path: str) -> str:
 def measured_checkpoints(
     snapshot: Snapshot, run: str, sources: Sequence[Source], *, steps: dict[str, Step], policy: Policy
 ) -> list[Measured]:
-    """Every checkpoint of the run that was read, by step, its newest pass only.
+    """Every checkpoint of the run that was read, by step: the pass over it that counts.
 
     `steps`: step of a folder as the run itself told it. Raises `UnknownRun` or `IndexDamaged`.
     """
     newest: dict[str, StoredPass] = {}
     for stored in weights_passes(snapshot, run):
         before = newest.get(stored.summary.path)
-        if before is None or _order(before) <= _order(stored):
+        if before is None or counts_more(stored.summary, before.summary):
             newest[stored.summary.path] = stored
     hidden = hidden_from(sources)
     found = []
@@ -81,6 +83,12 @@ def measured_checkpoints(
     return sorted(found, key=lambda one: place(one.step, one.stored.attempt, one.stored.summary.path))
 
 
+def counts_more(one: WeightsPass, other: WeightsPass) -> bool:
+    """Whether a later pass over the same folder counts more: it read another content, or not against a lesser
+    reference."""
+    return one.time >= other.time and (one.stamp != other.stamp or reference_rank(one) <= reference_rank(other))
+
+
 def is_superseded(step: Step | None, attempt: Attempt, *, hidden: dict[Attempt, Step]) -> bool:
     """Whether a newer attempt went over the step again; the checkpoint that it began from it did not.
 
@@ -90,8 +98,8 @@ def is_superseded(step: Step | None, attempt: Attempt, *, hidden: dict[Attempt, 
 
 
 def place(step: Step | None, attempt: Attempt, path: str) -> tuple[bool, int, int, str]:
-    """Where a checkpoint stands in the order of steps; those without one come first."""
-    return step is not None, step or 0, attempt, path
+    """Where a checkpoint stands in the order of steps; those without one come last: they are what came of them."""
+    return step is None, step or 0, attempt, path
 
 
 def newest_of(measured: Sequence[Measured]) -> Measured | None:
@@ -168,12 +176,8 @@ def _sums(snapshot: Snapshot, stored: StoredPass, *, pattern_ratio: float) -> _S
     drift, stability = None, None
     if any(row.state in ("compared", "adapted") for row in rows):
         drift = layer_drift(rows, pattern_ratio=pattern_ratio)
-    if any(row.current_squares is not None for row in rows):
+    if any(row.current_squares is not None and row.elements for row in rows):
         stability = weight_stability(rows)
     sums = _Sums(drift=drift, stability=stability)
     _KEPT.update(key, sums)
     return sums
-
-
-def _order(stored: StoredPass) -> tuple[float, int]:
-    return stored.summary.time, stored.offset

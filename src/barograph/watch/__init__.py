@@ -4,7 +4,7 @@ It works like a build tool. There is no queue that could be lost: the plan is ma
 it can be killed at any moment and started again, and nothing is left out or done twice.
 """
 
-from barograph.watch.plan import Candidate, Past, Plan, PlannedJob, Reference, plan
+from barograph.watch.plan import Candidate, First, InForce, Past, Plan, PlannedJob, Reference, plan
 from barograph.watch.watcher import Watcher
 
-__all__ = ["Candidate", "Past", "Plan", "PlannedJob", "Reference", "Watcher", "plan"]
+__all__ = ["Candidate", "First", "InForce", "Past", "Plan", "PlannedJob", "Reference", "Watcher", "plan"]

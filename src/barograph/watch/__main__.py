@@ -17,7 +17,7 @@ from barograph.errors import BarographError
 from barograph.journal import layout
 from barograph.policy import Policy, load
 from barograph.watch.plan import PlannedJob
-from barograph.watch.said import ended_line
+from barograph.watch.said import Told
 from barograph.watch.watcher import Settings, Watcher
 from barograph.weights import Pass
 
@@ -29,7 +29,7 @@ class Lines:
     """Says on standard output what was done."""
 
     def __init__(self, policy: Policy) -> None:
-        self._policy = policy
+        self._told = Told(policy)
 
     def planned(self, jobs: Sequence[PlannedJob]) -> None:
         """Nothing to say: lines are about what was done."""
@@ -40,7 +40,7 @@ class Lines:
 
     def ended(self, job: PlannedJob, done: Pass | None, failure: str | None) -> None:
         """One line."""
-        said = ended_line(job, done, failure, policy=self._policy)
+        said = self._told.update(job, done, failure)
         sys.stdout.write("".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in said) + "\n")
         sys.stdout.flush()
 

@@ -4,6 +4,7 @@ A reference that turns out to be unusable (other architecture, damaged) does not
 is then read alone, and the record says why.
 """
 
+import errno
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +18,9 @@ from barograph.watch.plan import PlannedJob
 from barograph.weights import Checkpoint, Pass, drift_pass, open_checkpoint
 from barograph.weights.drift_pass import bytes_to_read, matched
 
+THEIRS = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO)
+"""What the system says of a path that leads nowhere; whatever else it says is not the checkpoint's fault."""
+
 Bar = Callable[[int], Callable[[int], None]]
 """Given the bytes that a job will read, what to tell of those that it has read."""
 
@@ -26,6 +30,9 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
     done: Annotated[Pass | None, Meta(description="What was seen; None if it failed.")]
     failure: Annotated[str | None, Meta(description="Why it failed; null if it did not.")]
+    again: Annotated[
+        bool, Meta(description="Whether it may go well later: this machine failed, and not the checkpoint.")
+    ] = False
 
 
 def execute(job: PlannedJob, *, earlier: Pass | None, threads: int | None, bar: Bar) -> Outcome:
@@ -40,8 +47,8 @@ def execute(job: PlannedJob, *, earlier: Pass | None, threads: int | None, bar: 
             reference, reason = _opened(job, current, stack)
             advance = bar(bytes_to_read(current, reference))
             found = drift_pass(current, reference=reference, earlier=earlier, threads=threads, progress=advance)
-    except (BarographError, OSError, MemoryError) as error:
-        return Outcome(done=None, failure=_said(error))
+    except (BarographError, OSError, ValueError, RuntimeError, MemoryError) as error:
+        return Outcome(done=None, failure=_said(error), again=_is_ours(error))
     summary = msgspec.structs.replace(
         found.summary,
         step=job.candidate.step,
@@ -62,8 +69,18 @@ def _opened(job: PlannedJob, current: Checkpoint, stack: ExitStack) -> tuple[Che
     except CheckpointChanged:
         raise
     except (BarographError, OSError) as error:
+        if _is_ours(error):
+            raise
         return None, f"the reference {job.reference.name} cannot be used: {_said(error)}"
     return reference, None
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether this machine failed: no more files or memory, a disk that does not answer, no permission."""
+    cause = error if isinstance(error, OSError) else error.__cause__
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(cause, OSError) and cause.errno not in (*THEIRS, None)
 
 
 def _said(error: BaseException) -> str:

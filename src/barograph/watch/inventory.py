@@ -14,17 +14,16 @@ from msgspec import Meta, Struct
 
 from barograph.errors import CheckpointError
 from barograph.index import Snapshot, query
-from barograph.index.passes import weights_passes
+from barograph.index.passes import StoredPass, weights_passes
 from barograph.journal.layout import TRAIN
-from barograph.records import Banner, Checkpoint, Job
+from barograph.records import Banner, Checkpoint, Job, WeightsPass
 from barograph.records.quantities import Attempt, Step
-from barograph.records.weights import ReferenceOrigin
-from barograph.watch.plan import Candidate, Past, Reference
+from barograph.records.weights import ReferenceOrigin, reference_rank
+from barograph.views.weights import counts_more
+from barograph.watch.plan import Candidate, First, InForce, Past, Reference
 from barograph.weights import local_model, stamp_of
 from barograph.weights.adapter_config import ADAPTER_CONFIG
 from barograph.weights.checkpoint import STEP, checkpoint_name, checkpoint_step, read_json
-
-ENDED = ("done", "failed")
 
 
 class Spoken(Struct, frozen=True, kw_only=True):
@@ -33,6 +32,19 @@ class Spoken(Struct, frozen=True, kw_only=True):
     path: Annotated[str, Meta(description="Its folder.")]
     step: Annotated[Step, Meta(description="Its step.")]
     attempt: Annotated[Attempt, Meta(description="Attempt that saved it.")]
+
+
+class Seen(Struct, frozen=True, kw_only=True):
+    """Where a kind of line was last seen in a journal file; when that is the same, nothing new was said."""
+
+    source: int
+    """The file's row."""
+    reading: int
+    """A random number for each time that it was read anew."""
+    kind: str
+    """The line's type."""
+    count: int
+    """How many there are."""
 
 
 class RunRecords(Struct, frozen=True, kw_only=True):
@@ -46,6 +58,17 @@ class RunRecords(Struct, frozen=True, kw_only=True):
     past: Annotated[Past, Meta(description="What was done.")]
 
 
+def seen(snapshot: Snapshot, run: str) -> tuple[Seen, ...]:
+    """What the journal of a run has said of checkpoints; the same until it says something new. Raises `UnknownRun`."""
+    found = []
+    for source in query.sources(snapshot, run):
+        for kind in ("checkpoint", "banner"):
+            asked = "SELECT count(*) FROM event WHERE source = ? AND kind = ?"
+            (count,) = snapshot.connection.execute(asked, (source.id, kind)).fetchone()
+            found.append(Seen(source=source.id, reading=source.state.reading, kind=kind, count=count))
+    return tuple(found)
+
+
 def run_records(snapshot: Snapshot, run: str) -> RunRecords:
     """What the index has of a run. Raises `UnknownRun`, `IndexRebuilding` or `IndexDamaged`."""
     sources = query.sources(snapshot, run)
@@ -55,13 +78,8 @@ def run_records(snapshot: Snapshot, run: str) -> RunRecords:
         for one in query.events(snapshot, run, Checkpoint, among=[source])[::-1]:
             spoken[one.path] = Spoken(path=one.path, step=one.step, attempt=source.state.attempt)
     banners = query.events(snapshot, run, Banner, among=training)
-    passes = [one.summary for one in weights_passes(snapshot, run)]
-    ended = {job.id for job in query.events(snapshot, run, Job) if job.state in ENDED}
-    firsts = [
-        (one.reference_path, one.reference_stamp)
-        for one in passes
-        if one.reference_origin == "first_checkpoint" and one.reference_path and one.reference_stamp
-    ]
+    stored = weights_passes(snapshot, run)
+    jobs = query.events(snapshot, run, Job)
     return RunRecords(
         run=run,
         attempt=max((source.state.attempt for source in training), default=1),
@@ -69,18 +87,40 @@ def run_records(snapshot: Snapshot, run: str) -> RunRecords:
         output_dir=next((banner.output_dir for banner in banners if banner.output_dir), None),
         spoken=list(spoken.values()),
         past=Past(
-            finished=frozenset(ended | {one.job for one in passes if one.job is not None}),
-            read=frozenset((one.path, one.stamp) for one in passes),
-            first=firsts[-1] if firsts else None,
+            failed=frozenset(job.id for job in jobs if job.state == "failed" and not job.again),
+            in_force=in_force(stored),
+            first=_first(stored),
         ),
     )
+
+
+def in_force(stored: Iterable[StoredPass]) -> dict[str, InForce]:
+    """Folder -> the pass that counts, of passes in the order in which they were written."""
+    found: dict[str, WeightsPass] = {}
+    for one in stored:
+        before = found.get(one.summary.path)
+        if before is None or counts_more(one.summary, before):
+            found[one.summary.path] = one.summary
+    return {
+        path: InForce(stamp=summary.stamp, job=summary.job, rank=reference_rank(summary))
+        for path, summary in found.items()
+    }
+
+
+def _first(stored: Iterable[StoredPass]) -> First | None:
+    """The first checkpoint with which the newest of the others was compared."""
+    compared = [one for one in stored if one.summary.reference_origin == "first_checkpoint"]
+    if not compared:
+        return None
+    path = compared[-1].summary.reference_path or ""
+    return First(path=path, attempt=max(one.attempt for one in compared if one.summary.reference_path == path))
 
 
 def in_folder(folder: Path) -> list[Path]:
     """The checkpoints in a folder that the user named: its `checkpoint-N`, and itself if it holds weights."""
     try:
         with os.scandir(folder) as entries:
-            found = [Path(one.path) for one in entries if STEP.match(one.name) and one.is_dir(follow_symlinks=False)]
+            found = [Path(one.path) for one in entries if STEP.match(one.name) and one.is_dir()]
     except OSError:
         return []
     own = [folder] if any(folder.glob("*.safetensors")) else []
@@ -100,8 +140,14 @@ def candidates(records: RunRecords, folders: Iterable[Path], *, reference: Path 
 
 def _candidate(path: str, records: RunRecords, known: Spoken | None, *, reference: Path | None) -> Candidate:
     place = Path(path)
-    stamp, readable = _stamp(place)
-    named, why, adapter = _named(place, records, reference=reference) if readable else (None, None, False)
+    named, why, adapter = None, None, False
+    try:
+        stamp, readable = _stamp(place)
+        if readable:
+            named, why, adapter = _named(place, records, reference=reference)
+        modified = _modified(place)
+    except (OSError, ValueError, RuntimeError):  # a path that cannot be one, or a link that leads to itself
+        stamp, readable, modified = "", False, 0.0
     return Candidate(
         run=records.run,
         attempt=known.attempt if known else records.attempt,
@@ -112,7 +158,7 @@ def _candidate(path: str, records: RunRecords, known: Spoken | None, *, referenc
         stamp=stamp,
         readable=readable,
         adapter=adapter,
-        modified=_modified(place),
+        modified=modified,
         reference=named,
         no_reference=why,
     )

@@ -5,7 +5,8 @@ that it was saved, or nobody has written to it for a while. It is read in step o
 `checkpoint-10`, and those of the run that saved last come first.
 
 Without a reference that anybody named, the others of a run are compared with its first checkpoint, whichever that was
-when the first comparison was made; it stays the reference, and when it is deleted the others have none.
+when the first comparison was made; it stays the reference, and when it is deleted the others have none. What was read
+stays read when the checkpoint is deleted, or a better reference is out of reach.
 """
 
 import hashlib
@@ -16,7 +17,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from barograph.records.quantities import Attempt, Seconds, Step
-from barograph.records.weights import ReferenceOrigin
+from barograph.records.weights import ReferenceOrigin, origin_rank
 
 VERSION = 1
 """Part of every job's id: raised when a pass records what it did not record before, so that all are made again."""
@@ -52,15 +53,27 @@ class Candidate(Struct, frozen=True, kw_only=True):
     no_reference: Annotated[str | None, Meta(description="Why the named one cannot be used; null if it can, or none.")]
 
 
+class InForce(Struct, frozen=True, kw_only=True):
+    """The pass over a checkpoint that counts: that of its newest content, against the best reference it ever had."""
+
+    stamp: Annotated[str, Meta(description="Content that was read.")]
+    job: Annotated[str | None, Meta(description="Job that it was for.")]
+    rank: Annotated[int, Meta(description="How good its reference was, as `origin_rank` has it; 0 is the best.")]
+
+
+class First(Struct, frozen=True, kw_only=True):
+    """The first checkpoint of a run, with which others were compared."""
+
+    path: Annotated[str, Meta(description="Its folder.")]
+    attempt: Annotated[Attempt, Meta(description="Newest attempt whose checkpoints were compared with it.")]
+
+
 class Past(Struct, frozen=True, kw_only=True):
     """What the journal of a run says was done."""
 
-    finished: Annotated[frozenset[str], Meta(description="Ids of jobs that are done, or failed.")]
-    read: Annotated[frozenset[tuple[str, str]], Meta(description="Path and stamp of every checkpoint that was read.")]
-    first: Annotated[
-        tuple[str, str] | None,
-        Meta(description="Path and stamp of the first checkpoint that others were compared with, if any was."),
-    ]
+    failed: Annotated[frozenset[str], Meta(description="Ids of jobs that failed and are not tried again.")]
+    in_force: Annotated[dict[str, InForce], Meta(description="Folder -> the pass over it that counts.")]
+    first: Annotated[First | None, Meta(description="The first checkpoint, if others were compared with it.")]
 
 
 class PlannedJob(Struct, frozen=True, kw_only=True):
@@ -96,32 +109,47 @@ def plan(candidates: Iterable[Candidate], past: dict[str, Past], *, now: Seconds
         found = sorted(by_run[run], key=_order)
         first = first_checkpoint(found, past[run])
         for one in found:
-            if not one.recorded and one.stamp and now - one.modified < quiet_s:
+            if not one.recorded and one.stamp and 0.0 <= now - one.modified < quiet_s:
                 quiet_at.append(one.modified + quiet_s)
                 continue
             job = _job(one, first=first)
-            if job.id in past[run].finished:
-                continue
-            if job.reference is None and (one.path, one.stamp) in past[run].read:
-                continue  # it was read with a reference that is gone, and is not read again for less
-            jobs.append(job)
+            if not _is_done(job, past[run]):
+                jobs.append(job)
     return Plan(jobs=sorted(jobs, key=lambda job: job.priority), quiet_at=min(quiet_at, default=None))
 
 
 def first_checkpoint(candidates: Sequence[Candidate], past: Past) -> Reference | str | None:
     """What checkpoints without a named reference are compared with, or why with nothing; `candidates` by step.
 
-    The one that was the reference before stays it. None if there is not one that can be it.
+    The one that was the reference before stays it, whatever it holds now; when it is gone, only a later attempt gets
+    one of its own. None if there is not one that can be it.
     """
     fitting = [one for one in candidates if one.stamp and one.readable and not one.adapter]
-    if past.first is None:
-        return _as_first(fitting[0]) if fitting else None
-    path, stamp = past.first
-    for one in fitting:
-        if (one.path, one.stamp) == (path, stamp):
-            return _as_first(one)
-    name = path.rpartition("/")[2]
-    return f"{name}, the first checkpoint, with which the others were compared, is gone or changed; name a --reference"
+    if past.first is not None:
+        for one in fitting:
+            if one.path == past.first.path:
+                return _as_first(one)
+        if any(one.attempt <= past.first.attempt for one in fitting):
+            name = past.first.path.rpartition("/")[2]
+            return f"{name}, the first checkpoint, with which the others were compared, is gone; name a --reference"
+    return _as_first(fitting[0]) if fitting else None
+
+
+def _is_done(job: PlannedJob, past: Past) -> bool:
+    """Whether nothing is missing: it failed for good, or was read against this reference or a better one.
+
+    What was read and is gone stays read.
+    """
+    one = job.candidate
+    if job.id in past.failed:
+        return True
+    before = past.in_force.get(one.path)
+    if before is None:
+        return False
+    if not one.stamp:
+        return True
+    rank = origin_rank(None if job.reference is None else job.reference.origin)
+    return before.stamp == one.stamp and (before.job == job.id or before.rank < rank)
 
 
 def job_id(path: str, stamp: str, reference: Reference | None) -> str:

@@ -17,6 +17,8 @@ from barograph.weights import Pass
 WRITER = "watch"
 WRITE_S = 60.0
 """Seconds that the disk gets to take what was seen, before that counts as lost."""
+TICK_S = 0.005
+"""Seconds between two looks of a writer at its queue: each pass waits for two of them."""
 AT_ONCE = 1000
 """Rows that are handed over at a time: the writer's queue holds more."""
 
@@ -35,7 +37,15 @@ class Recorder:
         """Where a run lies."""
         return self._root if run == self._itself else self._root / run
 
-    def job(self, job: PlannedJob, state: JobState, *, seconds: float | None = None, reason: str | None = None) -> None:
+    def job(
+        self,
+        job: PlannedJob,
+        state: JobState,
+        *,
+        seconds: float | None = None,
+        reason: str | None = None,
+        again: bool = False,
+    ) -> None:
         """A job changed its state."""
         one = job.candidate
         record = Job(
@@ -51,6 +61,7 @@ class Recorder:
             priority=job.priority,
             seconds=seconds,
             reason=reason,
+            again=again,
         )
         self._writer(one.run, one.attempt).append(None, _itself, record)
 
@@ -87,7 +98,7 @@ class Recorder:
             banner = Banner(
                 run=run, attempt=attempt, writer=WRITER, time=time.time(), pid=os.getpid(), host=socket.gethostname()
             )
-            self._writers[key] = JournalWriter(folder, lambda: banner)
+            self._writers[key] = JournalWriter(folder, lambda: banner, interval=TICK_S)
         return self._writers[key]
 
 

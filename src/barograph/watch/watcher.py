@@ -8,14 +8,14 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Protocol
 
 from msgspec import Meta, Struct
 
-from barograph.errors import BarographError, IndexRebuilding, UnknownRun
+from barograph.errors import BarographError, IndexRebuilding, UnknownRun, WriteError
 from barograph.index import Follower, IndexDamaged, ScanResult, Snapshot, query
 from barograph.index.file_events import FileEvents
 from barograph.index.lock import WATCH, RootLock
@@ -23,16 +23,25 @@ from barograph.index.passes import tensor_passes, weights_passes
 from barograph.index.place import shared_place
 from barograph.journal.layout import LOGS, journal_files, names_a_run
 from barograph.policy import Policy
+from barograph.records.weights import reference_rank
 from barograph.views.checkpoints import known_checkpoints
 from barograph.views.unified import status_documents
 from barograph.views.weights import checkpoint_id
 from barograph.watch.execute import Bar, execute
-from barograph.watch.inventory import RunRecords, candidates, owner, run_records
-from barograph.watch.plan import Candidate, Past, Plan, PlannedJob, Reference, plan
+from barograph.watch.inventory import RunRecords, Seen, candidates, owner, run_records, seen
+from barograph.watch.plan import Candidate, First, InForce, Past, Plan, PlannedJob, Reference, plan
 from barograph.watch.recorder import WRITER, Recorder
 from barograph.watch.status_files import write_documents
 from barograph.weights import Pass
 
+AGAIN_S = 60.0
+"""Seconds after which what failed because of this machine is tried again."""
+UNFINISHED_S = 60.0
+"""Seconds without a write before which what cannot be read, and nobody spoke of, counts as still being written."""
+DOCUMENTS_S = 5.0
+"""Seconds between two looks at the documents while there is much to do."""
+MOST_WATCHED = 64
+"""Checkpoint folders of the user's that are watched for changes inside them."""
 QUIET_S = 5.0
 """Seconds without a write after which a checkpoint that no run spoke of counts as complete."""
 READY_S = 600.0
@@ -40,7 +49,7 @@ READY_S = 600.0
 REST_S = 900.0
 """Seconds without work after which the journal file of a run is closed."""
 LOOK_S = 0.25
-MATTERS = frozenset({"banner", "checkpoint", "weights_pass", "job", "files", "any"})
+MATTERS = frozenset({"banner", "checkpoint", "files", "any"})
 """Kinds of news, in the words of `Change.what`, after which a run is looked at."""
 
 logger = logging.getLogger("barograph")
@@ -74,15 +83,62 @@ class Settings(Struct, frozen=True, kw_only=True):
     threads: Annotated[int | None, Meta(description="Threads that read; null is one per processor.")] = None
 
 
+class _Known:
+    """What a watcher knows of one run: what its journal says, what is on disk, and what this process did since."""
+
+    def __init__(self, records: RunRecords) -> None:
+        self.records = records
+        self.said: tuple[Seen, ...] = ()
+        """What its journal had said when it was last looked at; empty for a run without a journal."""
+        self.candidates: list[Candidate] = []
+        self.failed: set[str] = set()
+        self.unwritten: float | None = None
+        """Time of the newest pass that is in no document yet; None if there is none."""
+        self._done: dict[str, InForce] = {}
+        self._first: First | None = None
+
+    @property
+    def past(self) -> Past:
+        """What was done, the last of it from memory."""
+        past = self.records.past
+        return Past(
+            failed=past.failed | self.failed,
+            in_force={**past.in_force, **self._done},
+            first=self._first or past.first,
+        )
+
+    def past_without(self, postponed: Iterable[str]) -> Past:
+        """The same, with what is postponed among what is not tried now."""
+        past = self.past
+        return Past(failed=past.failed | set(postponed), in_force=past.in_force, first=past.first)
+
+    def add(self, job: PlannedJob, done: Pass) -> None:
+        """A pass was recorded."""
+        summary = done.summary
+        self._done[summary.path] = InForce(stamp=summary.stamp, job=job.id, rank=reference_rank(summary))
+        if summary.reference_origin == "first_checkpoint" and summary.reference_path is not None:
+            attempt = max(job.candidate.attempt, self.past.first.attempt if self.past.first else 1)
+            self._first = First(path=summary.reference_path, attempt=attempt)
+        self.unwritten = summary.time
+
+
 class Watcher:
     """Owns the watcher's lock of a root, its index follower and its journal files, from construction until `close`."""
 
     def __init__(self, root: Path, settings: Settings, listener: Listener) -> None:
-        """Creates the root if it is not there. Raises `RootBusy` if another process watches it, and `OSError`."""
-        root.mkdir(parents=True, exist_ok=True)
-        place = shared_place(root)
-        place.folder.mkdir(exist_ok=True)
-        self._lock = RootLock(place.folder, name=WATCH, does="watches")
+        """Creates the root if it is not there. Raises `RootBusy` if another process watches it, `WriteError` if it
+        cannot be written."""
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            place = shared_place(root)
+            place.folder.mkdir(exist_ok=True)
+            self._lock = RootLock(place.folder, name=WATCH, does="watches")
+        except OSError as error:
+            raise WriteError(
+                f"the root cannot be written: {error.strerror}",
+                where=str(root),
+                advice="What a watcher sees goes into the runs' journals; give it a root that it may write",
+            ) from error
         self._root = place.root
         self._settings = settings
         self._listener = listener
@@ -92,21 +148,29 @@ class Watcher:
         self._stopping = threading.Event()
         self._changed: set[str] = set()
         self._changed_lock = threading.Lock()
-        self._records: dict[str, RunRecords] = {}
-        self._candidates: dict[str, list[Candidate]] = {}
-        self._ended: set[str] = set()
-        self._told: set[str] = set()
-        self._unwritten: dict[str, float] = {}
+        self._known: dict[str, _Known] = {}
         self._behind: set[str] = set()
+        self._postponed: dict[str, float] = {}
+        self._told: set[str] = set()
         self._newest: tuple[tuple[str, str | None], Pass | None] = (("", None), None)
-        self._postponed: set[str] = set()
+        self._written_at = 0.0
         self._complained: set[str] = set()
         self.done = 0
         """Checkpoints that were read."""
-        self.failed = 0
-        """Checkpoints that could not be read."""
         self._follower = Follower(self._root, on_change=self._note)
         self._events = FileEvents(self._wake)
+
+    @property
+    def unread(self) -> int:
+        """Checkpoints that are there, or were said to be, and could not be read."""
+        found = [one for known in self._known.values() for one in known.candidates]
+        failed = {run: known.past.failed | set(self._postponed) for run, known in self._known.items()}
+        nothing = {
+            run: Past(failed=frozenset(), in_force=known.past.in_force, first=known.past.first)
+            for run, known in self._known.items()
+        }
+        made = plan(found, nothing, now=time.time(), quiet_s=0.0)
+        return sum(job.id in failed[job.candidate.run] for job in made.jobs)
 
     def run(self) -> None:
         """Watch until `stop`."""
@@ -116,13 +180,19 @@ class Watcher:
             everything = now >= next_sweep
             if everything:
                 next_sweep = now + self._settings.every_s
-                self._postponed.clear()
-                self._events.watch([*self._settings.folders])
-            quiet_at = self._round(everything=everything or bool(self._events.take()))
-            pause = max(0.0, next_sweep - time.monotonic())
+            quiet_at: float | None = None
+            try:
+                quiet_at = self._round(everything=everything or bool(self._events.take()))
+            except Exception as error:  # noqa: BLE001 - the loop's one boundary: what one run holds must not stop others
+                self._complain(
+                    "round", f"a look at the root failed and is tried again: {type(error).__name__}: {error}"
+                )
+                next_sweep = min(next_sweep, time.monotonic() + AGAIN_S)
+            self._events.watch(self._folders_to_watch())
+            pause = max(0.0, min([next_sweep, *self._postponed.values()]) - time.monotonic())
             if quiet_at is not None:
                 pause = min(pause, max(LOOK_S, quiet_at - time.time()))
-            if self._unwritten or self._behind:
+            if self._behind or any(known.unwritten is not None for known in self._known.values()):
                 pause = min(pause, LOOK_S)
             self._wake.wait(pause)
             self._wake.clear()
@@ -134,11 +204,15 @@ class Watcher:
             quiet_at = None
             if self._is_current():  # else a checkpoint might be read that a newer attempt has saved again
                 quiet_at = self._round(everything=True)
-                if quiet_at is None and not self._unwritten and not self._behind:
+                waits = self._behind or any(known.unwritten is not None for known in self._known.values())
+                if quiet_at is None and not waits:
                     return
-            if time.monotonic() > deadline and quiet_at is None:
-                raise BarographError("the index of the root does not become complete", where=str(self._root))
-            self._stopping.wait(LOOK_S if quiet_at is None else max(LOOK_S, quiet_at - time.time()))
+            if time.monotonic() > deadline:
+                raise BarographError(
+                    "the root does not come to rest: its index is not complete, or a checkpoint is written to",
+                    where=str(self._root),
+                )
+            self._stopping.wait(LOOK_S if quiet_at is None else max(LOOK_S, min(1.0, quiet_at - time.time())))
 
     def stop(self) -> None:
         """Make `run` return after the job that it is at; may be called from any thread, and in a signal's handler."""
@@ -168,13 +242,22 @@ class Watcher:
 
     def _round(self, *, everything: bool) -> float | None:
         """Look, and do what there is to do; when the first of those still being written may be complete, if any is."""
-        self._look(everything=everything)
+        now = time.monotonic()
+        due = {one for one, until in self._postponed.items() if until <= now}
+        for one in due:
+            del self._postponed[one]
+        self._look(everything=everything or bool(due))
         while True:
             made = self._plan()
             if not made.jobs or self._stopping.is_set():
                 break
             self._tell(made.jobs)
-            self._do(made.jobs[0])
+            for job in made.jobs:
+                self._do(job)
+                if self._changed or self._stopping.is_set():
+                    break  # the plan may be another one by now
+                if time.monotonic() - self._written_at > DOCUMENTS_S:
+                    self._write_documents()
             self._look(everything=False)
         self._tell([])
         self._recorder.rest(REST_S)
@@ -184,14 +267,12 @@ class Watcher:
     def _look(self, *, everything: bool) -> None:
         """Bring what is known of runs up to date: of all, or of those with news."""
         with self._changed_lock:
-            runs, self._changed = self._changed, set()
-        runs |= self._behind
+            runs, self._changed = self._changed | self._behind, set()
         try:
             with self._follower.index.snapshot() as snapshot:
                 names = set(query.run_names(snapshot))
-                runs |= names - self._records.keys()
-                for run in names if everything else names & runs:
-                    self._look_at(snapshot, run)
+                runs |= names - self._known.keys()
+                news = {run for run in (names if everything else names & runs) if self._look_at(snapshot, run)}
         except (BarographError, sqlite3.Error, OSError) as error:
             # The index is being built again; what was not looked at is looked at next time.
             if not isinstance(error, IndexRebuilding | UnknownRun | IndexDamaged):
@@ -199,27 +280,39 @@ class Watcher:
             with self._changed_lock:
                 self._changed |= runs
             return
-        for run in self._records.keys() - names:
-            self._forget(run)
-        known = list(self._records.values())
-        owners = {folder: owner(folder, known) or self._itself or _run_of(folder) for folder in self._settings.folders}
+        for run in self._known.keys() - names - self._behind:
+            if self._known[run].said:
+                del self._known[run]
+        records = [known.records for known in self._known.values()]
+        owners = {
+            folder: owner(folder, records) or self._itself or _run_of(folder) for folder in self._settings.folders
+        }
         for run in owners.values():
-            if run not in self._records:
-                self._records[run] = _nothing_yet(run)
-        for run in self._records if everything else (runs & self._records.keys()) | set(owners.values()):
+            self._known.setdefault(run, _Known(_nothing_yet(run)))
+        for run in self._known if everything else news & self._known.keys():
             folders = [folder for folder, its in owners.items() if its == run]
-            self._candidates[run] = candidates(self._records[run], folders, reference=self._settings.reference)
+            known = self._known[run]
+            known.candidates = candidates(known.records, folders, reference=self._settings.reference)
 
-    def _look_at(self, snapshot: Snapshot, run: str) -> None:
-        with suppress(UnknownRun):
-            before = self._records.get(run)
-            if before is None and not self._is_read(snapshot, run):
+    def _look_at(self, snapshot: Snapshot, run: str) -> bool:
+        """Whether the journal of the run says something new of its checkpoints."""
+        try:
+            said = seen(snapshot, run)
+            known = self._known.get(run)
+            if known is not None and known.said == said:
+                return False
+            if known is None and not self._is_read(snapshot, run):
                 self._behind.add(run)
-                return
+                return False
             self._behind.discard(run)
-            self._records[run] = found = run_records(snapshot, run)
-            if before is None or before.past != found.past or before.spoken != found.spoken:
-                self._unwritten.setdefault(run, 0.0)
+            records = run_records(snapshot, run)
+        except UnknownRun:
+            return False
+        if known is None:
+            known = self._known[run] = _Known(records)
+            known.unwritten = 0.0 if records.past.in_force else None
+        known.records, known.said = records, said
+        return True
 
     def _is_read(self, snapshot: Snapshot, run: str) -> bool:
         """Whether the index has all that watchers before this one wrote: else their last work would be done again."""
@@ -230,22 +323,10 @@ class Watcher:
                 return False
         return True
 
-    def _forget(self, run: str) -> None:
-        if self._records[run] != _nothing_yet(run):
-            for known in (self._records, self._candidates, self._unwritten):
-                known.pop(run, None)
-
     def _plan(self) -> Plan:
         """What is to be done, with what this process did and the index does not have yet."""
-        found = [one for every in self._candidates.values() for one in every]
-        past = {
-            run: Past(
-                finished=records.past.finished | self._ended | self._postponed,
-                read=records.past.read,
-                first=records.past.first,
-            )
-            for run, records in self._records.items()
-        }
+        found = [one for known in self._known.values() for one in known.candidates]
+        past = {run: known.past_without(self._postponed) for run, known in self._known.items()}
         return plan(found, past, now=time.time(), quiet_s=self._settings.quiet_s)
 
     def _tell(self, jobs: Sequence[PlannedJob]) -> None:
@@ -262,25 +343,38 @@ class Watcher:
         outcome = execute(
             job, earlier=self._earlier(job), threads=self._settings.threads, bar=self._listener.started(job)
         )
-        try:
-            if outcome.done is not None:
-                self._recorder.weights(job, outcome.done)
-        except (BarographError, OSError) as error:
-            self._postponed.add(job.id)  # the disk may take it later
-            self.failed += 1
-            self._listener.ended(job, None, f"what was read could not be written down: {error}")
-            return
-        seconds = time.monotonic() - began
-        self._ended.add(job.id)
+        failure, again = outcome.failure, outcome.again
         if outcome.done is not None:
+            try:
+                self._recorder.weights(job, outcome.done)
+            except (BarographError, OSError) as error:  # the disk may take it later
+                failure, again = f"what was read could not be written down: {error}", True
+        # What nobody said was complete, and was written to just now, may be a save that takes its time.
+        unfinished = not job.candidate.recorded and time.time() - job.candidate.modified < UNFINISHED_S
+        seconds, known = time.monotonic() - began, self._known[job.candidate.run]
+        if failure is None and outcome.done is not None:
             self.done += 1
+            known.add(job, outcome.done)
             self._recorder.job(job, "done", seconds=seconds)
-            self._unwritten[job.candidate.run] = outcome.done.summary.time
             self._newest = (self._line_of(job), outcome.done)
         else:
-            self.failed += 1
-            self._recorder.job(job, "failed", seconds=seconds, reason=outcome.failure)
-        self._listener.ended(job, outcome.done, outcome.failure)
+            if again or unfinished:
+                self._postponed[job.id] = time.monotonic() + (AGAIN_S if again else UNFINISHED_S / 4)
+            else:
+                known.failed.add(job.id)
+            self._recorder.job(job, "failed", seconds=seconds, reason=failure, again=again or unfinished)
+        self._listener.ended(job, outcome.done if failure is None else None, failure)
+
+    def _folders_to_watch(self) -> list[Path]:
+        """The user's folders, and the newest checkpoints in them: one of them may be written anew in place."""
+        inside = [
+            one
+            for known in self._known.values()
+            for one in known.candidates
+            if not one.recorded and Path(one.path).parent in self._settings.folders
+        ]
+        newest = sorted(inside, key=lambda one: -one.modified)[:MOST_WATCHED]
+        return [*self._settings.folders, *(Path(one.path) for one in newest)]
 
     def _earlier(self, job: PlannedJob) -> Pass | None:
         """The newest pass of the same run against the same reference; in memory while jobs of one run follow."""
@@ -301,22 +395,23 @@ class Watcher:
 
     def _write_documents(self) -> None:
         """The documents of runs with news, once the index has what they are made of."""
-        for run, since in list(self._unwritten.items()):
+        self._written_at = time.monotonic()
+        for run, known in list(self._known.items()):
+            if known.unwritten is None:
+                continue
             try:
                 with self._follower.index.snapshot() as snapshot:
-                    known = known_checkpoints(snapshot, run, policy=self._settings.policy, now=time.time())
-                if max((one.stored.summary.time for one in known.measured), default=0.0) < since:
+                    found = known_checkpoints(snapshot, run, policy=self._settings.policy, now=time.time())
+                if max((one.stored.summary.time for one in found.measured), default=0.0) < known.unwritten:
                     continue
                 write_documents(
-                    self._root,
-                    self._recorder.folder(run),
-                    status_documents(known, policy=self._settings.policy),
+                    self._root, self._recorder.folder(run), status_documents(found, policy=self._settings.policy)
                 )
             except (IndexRebuilding, IndexDamaged, UnknownRun):
                 continue
             except (BarographError, sqlite3.Error, OSError) as error:
                 self._complain(run, f"the documents of run {run} cannot be written: {error}")
-            del self._unwritten[run]
+            known.unwritten = None
 
     def _is_current(self) -> bool:
         """Whether the index has all that the journals hold."""
@@ -334,7 +429,7 @@ class Watcher:
 
 def _nothing_yet(run: str) -> RunRecords:
     """A run that has no journal yet: only a folder of checkpoints."""
-    nothing = Past(finished=frozenset(), read=frozenset(), first=None)
+    nothing = Past(failed=frozenset(), in_force={}, first=None)
     return RunRecords(run=run, attempt=1, model=None, output_dir=None, spoken=[], past=nothing)
 
 

@@ -116,7 +116,7 @@ def matched(current: Checkpoint, *, reference: Checkpoint | None) -> list[Match]
         raise CheckpointError(
             "not one tensor of weights" if reference is None else "not one tensor is on both sides with the same shape",
             where=f"{current.path}{other}",
-            advice=CHOOSE_OTHER,
+            advice=CHOOSE_OTHER if reference is not None else "Name a checkpoint with floating-point weights",
         )
     return found
 

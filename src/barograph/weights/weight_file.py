@@ -96,7 +96,10 @@ def must_stay_inside(path: Path, folder: Path) -> None:
     The cache of the Hugging Face hub is the one exception: there, `snapshots/<revision>/x` links to `blobs/<hash>` of
     the same repository.
     """
-    real, home = path.resolve(), folder.resolve()
+    try:
+        real, home = path.resolve(), folder.resolve()
+    except (OSError, RuntimeError) as error:  # a link that leads to itself
+        raise CheckpointError(f"cannot be followed: {error}", where=str(path), advice=FILE_MISSING) from error
     if real.is_relative_to(home):
         return
     if home.parent.name == "snapshots" and real.parent == home.parent.parent / "blobs":
