@@ -8,7 +8,7 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Protocol
@@ -23,13 +23,13 @@ from barograph.index.passes import tensor_passes, weights_passes
 from barograph.index.place import shared_place
 from barograph.journal.layout import LOGS, journal_files, names_a_run
 from barograph.policy import Policy
-from barograph.records.weights import reference_rank
 from barograph.views.checkpoints import known_checkpoints
 from barograph.views.unified import status_documents
 from barograph.views.weights import checkpoint_id
 from barograph.watch.execute import Bar, execute
-from barograph.watch.inventory import RunRecords, Seen, candidates, owner, run_records, seen
-from barograph.watch.plan import Candidate, First, InForce, Past, Plan, PlannedJob, Reference, plan
+from barograph.watch.inventory import candidates, owner, run_records, seen
+from barograph.watch.known_run import KnownRun, nothing_yet
+from barograph.watch.plan import Past, Plan, PlannedJob, Reference, plan
 from barograph.watch.recorder import WRITER, Recorder
 from barograph.watch.status_files import write_documents
 from barograph.weights import Pass
@@ -83,45 +83,6 @@ class Settings(Struct, frozen=True, kw_only=True):
     threads: Annotated[int | None, Meta(description="Threads that read; null is one per processor.")] = None
 
 
-class _Known:
-    """What a watcher knows of one run: what its journal says, what is on disk, and what this process did since."""
-
-    def __init__(self, records: RunRecords) -> None:
-        self.records = records
-        self.said: tuple[Seen, ...] = ()
-        """What its journal had said when it was last looked at; empty for a run without a journal."""
-        self.candidates: list[Candidate] = []
-        self.failed: set[str] = set()
-        self.unwritten: float | None = None
-        """Time of the newest pass that is in no document yet; None if there is none."""
-        self._done: dict[str, InForce] = {}
-        self._first: First | None = None
-
-    @property
-    def past(self) -> Past:
-        """What was done, the last of it from memory."""
-        past = self.records.past
-        return Past(
-            failed=past.failed | self.failed,
-            in_force={**past.in_force, **self._done},
-            first=self._first or past.first,
-        )
-
-    def past_without(self, postponed: Iterable[str]) -> Past:
-        """The same, with what is postponed among what is not tried now."""
-        past = self.past
-        return Past(failed=past.failed | set(postponed), in_force=past.in_force, first=past.first)
-
-    def add(self, job: PlannedJob, done: Pass) -> None:
-        """A pass was recorded."""
-        summary = done.summary
-        self._done[summary.path] = InForce(stamp=summary.stamp, job=job.id, rank=reference_rank(summary))
-        if summary.reference_origin == "first_checkpoint" and summary.reference_path is not None:
-            attempt = max(job.candidate.attempt, self.past.first.attempt if self.past.first else 1)
-            self._first = First(path=summary.reference_path, attempt=attempt)
-        self.unwritten = summary.time
-
-
 class Watcher:
     """Owns the watcher's lock of a root, its index follower and its journal files, from construction until `close`."""
 
@@ -148,7 +109,7 @@ class Watcher:
         self._stopping = threading.Event()
         self._changed: set[str] = set()
         self._changed_lock = threading.Lock()
-        self._known: dict[str, _Known] = {}
+        self._known: dict[str, KnownRun] = {}
         self._behind: set[str] = set()
         self._postponed: dict[str, float] = {}
         self._told: set[str] = set()
@@ -288,7 +249,7 @@ class Watcher:
             folder: owner(folder, records) or self._itself or _run_of(folder) for folder in self._settings.folders
         }
         for run in owners.values():
-            self._known.setdefault(run, _Known(_nothing_yet(run)))
+            self._known.setdefault(run, KnownRun(nothing_yet(run)))
         for run in self._known if everything else news & self._known.keys():
             folders = [folder for folder, its in owners.items() if its == run]
             known = self._known[run]
@@ -309,7 +270,7 @@ class Watcher:
         except UnknownRun:
             return False
         if known is None:
-            known = self._known[run] = _Known(records)
+            known = self._known[run] = KnownRun(records)
             known.unwritten = 0.0 if records.past.in_force else None
         known.records, known.said = records, said
         return True
@@ -425,12 +386,6 @@ class Watcher:
         if about not in self._complained:
             self._complained.add(about)
             logger.warning("barograph: %s", said)
-
-
-def _nothing_yet(run: str) -> RunRecords:
-    """A run that has no journal yet: only a folder of checkpoints."""
-    nothing = Past(failed=frozenset(), in_force={}, first=None)
-    return RunRecords(run=run, attempt=1, model=None, output_dir=None, spoken=[], past=nothing)
 
 
 def _run_of(folder: Path) -> str:
