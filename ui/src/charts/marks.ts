@@ -147,7 +147,8 @@ export function drawEvidence(plot: uPlot, ink: Inks, places: number[]): void {
   ctx.save();
   for (const place of places) {
     const x = inside(plot, place);
-    if (x === null) continue;
+    if (x === null || x - last < crisp(CROWDED)) continue;
+    last = x;
     ctx.strokeStyle = faded(ink.ink, 0.45);
     ctx.lineWidth = crisp(1);
     ctx.setLineDash([crisp(1), crisp(3)]);
@@ -155,8 +156,6 @@ export function drawEvidence(plot: uPlot, ink: Inks, places: number[]): void {
     ctx.moveTo(x, bbox.top);
     ctx.lineTo(x, foot - crisp(5));
     ctx.stroke();
-    if (x - last < crisp(CROWDED)) continue;
-    last = x;
     ctx.setLineDash([]);
     ctx.strokeStyle = ink.ink;
     ctx.fillStyle = ink.card;
