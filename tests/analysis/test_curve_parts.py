@@ -1,12 +1,13 @@
 """One curve from parts: what is shown, what the seed would have built, and what stays behind as a ghost."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from barograph.analysis.curve_parts import CurvePart, curve_of, split_where_it_goes_back
+from barograph.analysis.curve_parts import CurvePart, curve_of, split_where_it_goes_back, writers_apart
 from barograph.analysis.loss_curve import Curve
 
 
@@ -83,3 +84,23 @@ def test_each_step_is_there_once_in_order_and_by_the_newest_attempt_that_reached
         sorted(merged.items())
     )
     assert curve.ghost_points == len(merged) - len(expected)
+
+
+@given(st.lists(st.integers(0, 2), min_size=60, max_size=200))
+def test_writers_that_take_turns_far_apart_are_told_apart(turns: list[int]) -> None:
+    begins, at = (0, 10_000, 20_000), [0, 0, 0]
+    steps = []
+    for writer in turns:
+        steps.append(begins[writer] + at[writer])
+        at[writer] += 1
+    back = sum(after < before - 1 for before, after in pairwise(steps))
+    found = writers_apart(np.array(steps))
+    assert sorted(place for one in found for place in one.tolist()) == list(range(len(steps)))
+    if back > 10:
+        own = [{turns[place] for place in one.tolist()} for one in found]
+        assert all(len(one) == 1 for one in own)
+
+
+def test_a_few_resumes_are_one_writer() -> None:
+    steps = np.concatenate([np.arange(100), np.arange(50, 150), np.arange(120, 200)])
+    assert [len(one) for one in writers_apart(steps)] == [280]

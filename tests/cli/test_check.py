@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from barograph.journal.seal import seal
 from barograph.records import Banner, Job, OptimizerMoments, Record, RunComplete, Step, codec
 
 WriteWeights = Callable[..., Path]
@@ -24,6 +25,9 @@ SEED_EVIDENCE = [
     "instability_events",
     "num_steps",
     "num_log_files",
+    "curve_sampled",
+    "thresholds",
+    "weight",
 ]
 
 
@@ -205,6 +209,8 @@ def test_junit_has_a_case_per_verdict_and_survives_any_name(tmp_path: Path) -> N
     place = run(tmp_path, losses, name="bad").rename(tmp_path / "a<b>&\x01")
     done = check(place, run(tmp_path, healthy(), name="good"), "--format", "junit")
     assert done.returncode == 1
+    warned = check(place, "--format", "junit", "--fail-on", "warn", "--policy", "contract")
+    assert 'failures="1"' in warned.stdout
     suites = ElementTree.fromstring(done.stdout).findall("testsuite")
     assert [suite.get("failures") for suite in suites] == ["1", "0"]
     assert [suite.get("skipped") for suite in suites] == ["3", "3"]
@@ -214,18 +220,88 @@ def test_junit_has_a_case_per_verdict_and_survives_any_name(tmp_path: Path) -> N
 
 
 def test_markdown_is_a_table_per_target_that_names_cannot_break(tmp_path: Path) -> None:
-    done = check(run(tmp_path, healthy(), name="a").rename(tmp_path / "x|<b>"), "--format", "markdown")
+    place = run(tmp_path, healthy(), name="a").rename(tmp_path / "x|<b>![i](u)@all`c`")
+    done = check(place, "--format", "markdown")
     assert done.returncode == 0
-    assert done.stdout.startswith(f"### {tmp_path}/x\\|&lt;b>: PASS")
-    assert "| **PASS** | training_drift |" in done.stdout
+    assert done.stdout.splitlines()[0].endswith("x\\|&lt;b>\\!\\[i\\]\\(u\\)&#64;all\\`c\\`: PASS")
+    assert "| **PASS** | training\\_drift |" in done.stdout
 
 
 @pytest.mark.parametrize("name", ["nothing", "", "../..x", "a/b"])
 def test_no_such_target_is_2_with_one_line(name: str, tmp_path: Path) -> None:
     done = check(name, "--base-dir", tmp_path)
     assert done.returncode == 2
-    assert "there is no such run, folder or file" in done.stderr
+    assert done.stdout.startswith("ERROR ")
+    assert "there is no such run, folder or file" in said(done)
     assert "Traceback" not in done.stderr
+
+
+def test_one_missing_target_does_not_keep_the_others_from_being_judged(tmp_path: Path) -> None:
+    found = document(run(tmp_path, healthy()), "nothing", "--base-dir", tmp_path)
+    targets = found["targets"]
+    assert isinstance(targets, list)
+    assert [one["verdict"] for one in targets] == ["PASS", "ERROR"]
+
+
+def test_a_name_that_is_no_text_is_shown_as_well_as_can_be(tmp_path: Path) -> None:
+    place = os.fsencode(tmp_path) + b"/\xff\xfebad.jsonl"
+    with open(place, "wb") as file:
+        file.write(b"".join(codec.encode_line(Step(step=step, loss=1.0, time=1.0)) for step in range(3)))
+    for form in ("text", "json", "junit", "markdown"):
+        done = check(os.fsdecode(place), "--format", form)
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr
+
+
+def test_the_gradients_in_a_single_file_are_judged_too(tmp_path: Path) -> None:
+    names = [f"model.layers.{block}.w" for block in range(6)]
+    moments = OptimizerMoments(
+        step=200, time=1.0, optimizer="AdamW", sums=dict.fromkeys(names, math.nan), elements=dict.fromkeys(names, 4)
+    )
+    (file,) = (run(tmp_path, healthy(), moments) / "logs").iterdir()
+    assert verdicts(document(file))["gradient_ghost"] == "FAIL"
+
+
+def test_a_sealed_journal_can_be_named(tmp_path: Path) -> None:
+    (file,) = (run(tmp_path, healthy()) / "logs").iterdir()
+    seal(tmp_path, file, expected=file.stat())
+    assert check(file.with_name(f"{file.name}.zst")).returncode == 0
+
+
+def test_a_file_of_training_that_is_none_is_an_error_and_not_passed_over(tmp_path: Path) -> None:
+    place = run(tmp_path, healthy())
+    (place / "logs" / "train-000002-20260102T000000.jsonl").symlink_to("/nowhere")
+    done = check(place)
+    assert done.returncode == 2
+    assert "is no regular file, so it was not read" in said(done)
+
+
+def test_a_torn_first_line_is_an_error_under_the_contract_as_the_seed_has_it(tmp_path: Path) -> None:
+    place = store(tmp_path, healthy())
+    (file,) = (place / "logs").iterdir()
+    file.write_bytes(file.read_bytes()[5:])
+    assert check(place, "--policy", "contract").returncode == 2
+    assert check(place).returncode == 0
+
+
+def test_writers_that_took_turns_in_one_file_are_told_apart(tmp_path: Path) -> None:
+    losses = healthy()
+    rows = [row for step in range(400) for row in ((step, losses[step]), (step + 5000, 9.0))][:-1]
+    text = "".join(json.dumps({"type": "step", "step": step, "loss": loss}) + "\n" for step, loss in rows)
+    (tmp_path / "two.jsonl").write_text(text)
+    done = check(tmp_path / "two.jsonl")
+    assert "2 writers took turns" in said(done)
+    assert done.stdout.startswith("PASS ")
+
+
+def test_a_folder_of_another_tool_that_has_logs_is_read(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "events.out.tfevents.1").write_bytes(b"\x00")
+    history = [{"step": 10 * step, "loss": loss} for step, loss in enumerate(healthy(50), start=1)]
+    (tmp_path / "trainer_state.json").write_text(json.dumps({"log_history": history, "global_step": 500}))
+    done = check(tmp_path)
+    assert done.stdout.startswith("PASS ")
+    assert "Hugging Face" in done.stdout
 
 
 def test_a_log_of_which_no_line_can_be_read_is_an_error_and_never_a_pass(tmp_path: Path) -> None:
@@ -234,7 +310,7 @@ def test_a_log_of_which_no_line_can_be_read_is_an_error_and_never_a_pass(tmp_pat
     done = check(tmp_path)
     assert done.returncode == 2
     assert done.stdout.startswith("ERROR ")
-    assert "not one of 10 lines can be read" in said(done)
+    assert "10 of 10 lines of train-000001-20260101T000000.jsonl cannot be read" in said(done)
 
 
 def test_a_few_broken_lines_are_told_and_the_rest_is_judged(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from msgspec.structs import replace
 
 from barograph.policy import GradientGhost, gradient_ghost, load
 from barograph.policy.gradient_ghost import block_means
@@ -81,8 +82,15 @@ def test_a_save_before_step_50_is_too_early_to_judge_and_fails_under_the_contrac
     assert (word(save(EVEN, step=50)), word(save(EVEN, step=50), policy="contract")) == ("PASS", "PASS")
 
 
-def test_the_newest_save_counts() -> None:
-    assert word(save(EVEN, step=300), save({**EVEN, 9: 1.0}, step=100)) == "PASS"
+def test_the_save_that_was_written_last_counts_whatever_an_older_attempt_reached() -> None:
+    assert word(save({**EVEN, 9: 1.0}, step=300), save(EVEN, step=100)) == "PASS"
+    assert word(save(EVEN, step=300), save(EVEN, step=100, bad=(1,))) == "FAIL"
+
+
+def test_moments_of_a_few_parameters_speak_for_none_of_the_others() -> None:
+    found = judged(replace(save(EVEN), without=30))
+    assert found.verdict.verdict == "SKIP"
+    assert "and not of 30" in found.verdict.message
 
 
 def test_nothing_recorded_is_skipped() -> None:

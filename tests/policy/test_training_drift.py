@@ -176,3 +176,52 @@ def test_values_out_of_the_specs_ranges_and_unknown_keys_are_refused_by_name(
     file.write_text(f'base = "contract"\n[training_drift]\n{key} = {value}\n')
     with pytest.raises(PolicyError, match=key):
         load(file)
+
+
+def shaped(*levels: float, count: int = 300, noise: float = 0.02, seed: int = 0) -> Floats:
+    """A curve through these levels, evenly spaced."""
+    return noisy(np.interp(np.arange(count), np.linspace(0, count, len(levels)), levels), seed, noise)
+
+
+@pytest.mark.parametrize(
+    ("levels", "word"),
+    [
+        ((4.0, 2.0, 2.95), "WARN"),
+        ((4.0, 2.0, 2.9, 2.9), "WARN"),
+        ((2.0, 2.8, 2.7), "WARN"),
+        ((4.0, 2.0, 1.8), "PASS"),
+        ((1.30, 1.25), "PASS"),
+        ((4.0, 0.3, 1.3, 0.5), "WARN"),
+        ((4.0, 1.6, 1.6, 1.6, 8.0), "FAIL"),
+    ],
+)
+def test_curves_that_rise_are_named_at_any_length_and_falling_ones_pass(levels: tuple[float, ...], word: str) -> None:
+    for count in (100, 300, 2000):
+        found = judged(shaped(*levels, count=count)).verdict
+        assert found.verdict == word, (count, found.message)
+        assert "fell to 1." not in found.message
+
+
+def test_a_few_points_after_a_restart_are_too_few_whatever_was_before() -> None:
+    before = CurvePart(attempt=1, steps=STEPS, losses=exponential(0))
+    restarted = CurvePart(attempt=2, steps=np.arange(3), losses=np.array([2.5, 50.0, 900.0]))
+    found = of([before, restarted])
+    assert (found.verdict.verdict, found.verdict.message) == (
+        "SKIP",
+        "only 3 step records (< min_steps=10); curve too short to fit reliably",
+    )
+
+
+def test_rewards_do_not_hide_an_end_in_no_number() -> None:
+    losses = exponential(0)
+    losses[-80:] = math.nan
+    found = judged(losses, metrics=("reward",))
+    assert (found.verdict.verdict, names(found)) == ("FAIL", ["non_finite_tail"])
+
+
+def test_spikes_that_are_the_rule_are_noise() -> None:
+    losses = exponential(0)
+    losses[::20] *= 2.0
+    found = judged(losses)
+    assert found.verdict.verdict == "PASS"
+    assert "that is their noise" in found.findings[0].message

@@ -82,7 +82,7 @@ def test_figures_stand_beside_their_thresholds(tmp_path: Path) -> None:
     log(tmp_path, *steps([math.nan] * 40))
     gone = {one.name: one for one in verdicts(indexed(tmp_path), "r").verdicts[0].figures}
     assert (gone["final_loss"].value, gone["final_loss"].text) == (None, "nan")
-    assert gone["convergence_v2"].held is False
+    assert gone["convergence_v2"].held is None
 
 
 def test_recorded_verdicts_of_other_things_stand_beside(tmp_path: Path) -> None:

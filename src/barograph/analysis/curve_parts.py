@@ -13,6 +13,13 @@ from barograph.analysis.loss_curve import Curve
 from barograph.records import Banner
 from barograph.records.quantities import Attempt
 
+MOST_RESUMES = 5
+"""Resumes in one file that nobody wonders about."""
+NEAR = 20
+"""Usual distances of two steps that a writer may leave out."""
+MOST_WRITERS = 64
+"""Processes that are told apart."""
+
 Floats = NDArray[np.float64]
 Steps = NDArray[np.int64]
 
@@ -76,6 +83,30 @@ def split_where_it_goes_back(steps: Steps, losses: Floats, *, attempt: Attempt) 
         CurvePart(attempt=attempt + number, steps=steps[begin:end], losses=losses[begin:end])
         for number, (begin, end) in enumerate(pairwise(edges))
     ]
+
+
+def writers_apart(steps: Steps) -> list[NDArray[np.int64]]:
+    """Places of the points of each of the processes that wrote into one file, if more than one did; else all of them.
+
+    Where steps go back at more than one place in twenty, no training was resumed so often: processes took turns. Each
+    point then goes to the writer whose last step is nearest below it, if that is not far below.
+    """
+    back = int((np.diff(steps) < -1).sum())
+    if back <= max(MOST_RESUMES, len(steps) // 20):
+        return [np.arange(len(steps))]
+    reach = NEAR * max(1, int(np.median(np.diff(np.unique(steps)))))
+    last: list[int] = []
+    places: list[list[int]] = []
+    for place, step in enumerate(steps.tolist()):
+        below = [number for number, one in enumerate(last) if step - reach <= one < step]
+        if below:
+            number = max(below, key=last.__getitem__)
+            last[number] = step
+            places[number].append(place)
+        elif len(last) < MOST_WRITERS:
+            last.append(step)
+            places.append([place])
+    return sorted((np.array(one, np.int64) for one in places), key=len, reverse=True)
 
 
 def _last_of_each(steps: Steps) -> NDArray[np.int64]:

@@ -6,6 +6,8 @@ line, which is drawn on to the point; the residuals of the window about that lin
     y = log(loss),  p = the line at the point,  s = 1.4826 median |r - median r|,  r = residuals of the window
     hit  if  (y - p) / s > sigma  and  loss > min_ratio exp(p)
 
+Where the line falls below the median of the last five points, that median is p: a fast fall that slows down is no rise.
+
 The scale is the median absolute deviation, which earlier spikes do not inflate (Rousseeuw & Croux 1993), and the window
 looks back only, so that the same answer is had while training. Where the window or the point has a loss of zero or
 less, y is the loss itself, and a hit is above p + (min_ratio - 1) |p|. Hits not more than `merge` points apart are one
@@ -30,6 +32,9 @@ Steps = NDArray[np.int64]
 
 MAD_TO_SIGMA = 1.4826022185056018
 """1 / Phi^-1(3/4): the median absolute deviation of a normal distribution times this is its standard deviation."""
+
+RECENT = 5
+"""Points of whose median a hit must be above, besides the line."""
 
 ROWS = 1 << 15
 """Windows that are looked at at a time."""
@@ -124,7 +129,7 @@ def hit_above(before: Floats, loss: float, *, rule: SpikeRule) -> float | None:
     half = len(y) // 2
     older, newer = float(np.median(y[:half])), float(np.median(y[half:]))
     line = _line(older, newer, half=half, count=len(y))
-    predicted = line.slope * len(y) + line.level
+    predicted = max(line.slope * len(y) + line.level, float(np.median(y[-RECENT:])))
     if here - predicted <= _least_rise(predicted, logs=logs, rule=rule):
         return None
     residuals = y - (line.slope * np.arange(len(y)) + line.level)

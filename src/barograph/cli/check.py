@@ -65,12 +65,12 @@ def check(
     if report is ReportFormat.TEXT:
         check_reports.print_text(found)
     else:
-        make = {
-            ReportFormat.JSON: check_reports.json_report,
-            ReportFormat.JUNIT: check_reports.junit_report,
-            ReportFormat.MARKDOWN: check_reports.markdown_report,
-        }[report]
-        typer.echo(make(found), nl=False)
+        made = {
+            ReportFormat.JSON: lambda: check_reports.json_report(found),
+            ReportFormat.JUNIT: lambda: check_reports.junit_report(found, warnings_fail=fail_on is Bar.WARN),
+            ReportFormat.MARKDOWN: lambda: check_reports.markdown_report(found),
+        }[report]()
+        typer.echo(made, nl=False)
     words = [one.verdict for one in found]
     if "FAIL" in words or (fail_on is Bar.WARN and "WARN" in words):
         raise typer.Exit(FAILED)

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 COLOURS: dict[VerdictWord, str] = {"PASS": "green", "WARN": "yellow", "FAIL": "red", "ERROR": "red", "SKIP": "dim"}
 NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+MARKDOWN = re.compile(r"[\\`*_{}\[\]()#!|~]")
+"""What Markdown would take for more than a letter."""
+WEIGHT = 1.0
+"""What the seed's report says of every probe."""
 FINDINGS = 8
 INDENT = 8
 
@@ -33,12 +37,28 @@ class CheckReport(Struct, frozen=True, kw_only=True):
 
 
 def json_report(found: Sequence[CheckedTarget]) -> str:
-    """One JSON document."""
-    return msgspec.json.encode(_report(found)).decode() + "\n"
+    """One JSON document. The evidence of a curve begins with the keys of the seed's report, in its order."""
+    report = msgspec.to_builtins(_report(found))
+    for target in report["targets"]:
+        for one in target["verdicts"]:
+            if one["evidence"] is not None:
+                one["evidence"] = _evidence(one["evidence"], thresholds=one["thresholds"])
+    return msgspec.json.encode(report).decode() + "\n"
 
 
-def junit_report(found: Sequence[CheckedTarget]) -> str:
+def _evidence(measured: dict[str, object], *, thresholds: dict[str, float]) -> dict[str, object]:
+    names = list(measured)
+    place = names.index("curve_sampled") + 1
+    first = {name: measured[name] for name in names[:place]}
+    first["instability_events"] = float(str(first["instability_events"]))
+    return {**first, "thresholds": thresholds, "weight": WEIGHT, **{name: measured[name] for name in names[place:]}}
+
+
+def junit_report(found: Sequence[CheckedTarget], *, warnings_fail: bool) -> str:
     """JUnit XML, as continuous integration reads it: a suite per target, a case per verdict."""
+    tags: dict[VerdictWord, str] = {"FAIL": "failure", "ERROR": "error", "SKIP": "skipped"}
+    if warnings_fail:
+        tags["WARN"] = "failure"
     root = ElementTree.Element("testsuites", name="barograph check")
     for target in found:
         words = [one.verdict for one in target.verdicts]
@@ -47,7 +67,7 @@ def junit_report(found: Sequence[CheckedTarget]) -> str:
             "testsuite",
             name=_xml(target.target),
             tests=str(len(words)),
-            failures=str(words.count("FAIL")),
+            failures=str(sum(tags.get(word) == "failure" for word in words)),
             errors=str(words.count("ERROR")),
             skipped=str(words.count("SKIP")),
         )
@@ -56,9 +76,8 @@ def junit_report(found: Sequence[CheckedTarget]) -> str:
                 suite, "testcase", classname=f"barograph.{_xml(target.target)}", name=_xml(_title(one))
             )
             said = _xml(f"{one.message}. {one.advice}" if one.advice else one.message)
-            tags: dict[VerdictWord, str] = {"FAIL": "failure", "ERROR": "error", "SKIP": "skipped"}
             if one.verdict in tags:
-                ElementTree.SubElement(case, tags[one.verdict], message=said)
+                ElementTree.SubElement(case, tags[one.verdict], message=said, type=one.verdict)
             else:
                 ElementTree.SubElement(case, "system-out").text = f"{one.verdict}: {said}"
     ElementTree.indent(root)
@@ -71,9 +90,9 @@ def markdown_report(found: Sequence[CheckedTarget]) -> str:
     for target in found:
         rows = ["| verdict | what | numbers | said |", "|---|---|---|---|"]
         for one in target.verdicts:
-            said = f"{one.message}. *{one.advice}.*" if one.advice else one.message
-            cells = (f"**{one.verdict}**", _title(one), "; ".join(_numbers(one)), said)
-            rows.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
+            said = f"{one.message}. {one.advice}." if one.advice else one.message
+            cells = (_title(one), "; ".join(_numbers(one)), said)
+            rows.append(f"| **{one.verdict}** | " + " | ".join(_cell(cell) for cell in cells) + " |")
         notes = [f"- {_cell(note)}" for note in target.notes]
         parts.append(
             "\n".join([f"### {_cell(target.target)}: {target.verdict}", "", *rows, *(["", *notes] if notes else [])])
@@ -152,4 +171,4 @@ def _xml(text: str) -> str:
 
 def _cell(text: str) -> str:
     """The text as a cell of a table: names come from files of others."""
-    return printable(text.replace("\n", " ")).replace("|", "\\|").replace("<", "&lt;")
+    return MARKDOWN.sub(r"\\\g<0>", printable(text.replace("\n", " "))).replace("<", "&lt;").replace("@", "&#64;")

@@ -1,19 +1,26 @@
 """What `barograph check` judges: a target is found, read, and every verdict that applies to it is given."""
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
-from barograph.analysis.curve_parts import CurvePart, curve_of, logs_means, split_where_it_goes_back
+from barograph.analysis.curve_parts import (
+    CurvePart,
+    curve_of,
+    logs_means,
+    split_where_it_goes_back,
+    writers_apart,
+)
 from barograph.analysis.layer_drift import layer_drift
 from barograph.analysis.loss_curve import LossCurve, loss_curve
 from barograph.analysis.weight_stability import weight_stability
-from barograph.errors import BarographError, UsageError
-from barograph.journal.layout import LOGS, TRAIN, JournalFile, journal_files
+from barograph.errors import BarographError, ImportFailed, UsageError
+from barograph.journal.layout import ARCHIVE, LOGS, TRAIN, JournalFile, journal_files
 from barograph.journal.losses import FileLosses, read_losses
 from barograph.journal.reader import BadLine
 from barograph.policy import Policy, curve_rule
@@ -49,26 +56,27 @@ class _Read(Struct, frozen=True, kw_only=True):
     rows: tuple[TensorPass, ...] = ()
     no_reference: str | None = None
     notes: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
 
 
 def checked(target: str, *, root: Path, policy: Policy) -> CheckedTarget:
     """Every verdict on a target: a path, or the name of a run under `root`.
 
-    What cannot be read is an ERROR that says so. Raises `UsageError` if there is no such thing.
+    What cannot be read, or is not there, is an ERROR that says so.
     """
-    path = _place(target, root=root)
     now = time.time()
+    shown = target.encode("utf-8", "replace").decode()
     try:
-        read = _read(path, policy=policy)
+        read = _read(_place(target, root=root), policy=policy)
     except (BarographError, OSError) as error:
         said = " ".join(str(error).split()) or type(error).__name__
-        wrong = _error(said, policy=policy, now=now)
+        wrong = _error(said.encode("utf-8", "replace").decode(), policy=policy, now=now)
         return CheckedTarget(
-            target=target, kind="unknown", verdict="ERROR", policy=policy.name, verdicts=[wrong], notes=[]
+            target=shown, kind="unknown", verdict="ERROR", policy=policy.name, verdicts=[wrong], notes=[]
         )
-    found = _verdicts(read, policy=policy, now=now)
+    found = [*(_error(said, policy=policy, now=now) for said in read.errors), *_verdicts(read, policy=policy, now=now)]
     return CheckedTarget(
-        target=target,
+        target=shown,
         kind=read.kind,
         verdict=gravest([one.verdict for one in found]),
         policy=policy.name,
@@ -94,18 +102,36 @@ def _place(target: str, *, root: Path) -> Path:
 def _read(path: Path, *, policy: Policy) -> _Read:
     if path.is_dir() and (path / LOGS).is_dir():
         files = journal_files(path)
-        if files:
+        if files or _unopened(path):
             return _of_run(path, files, policy=policy)
-        return _Read(kind="run", curve=None, nothing=f"no train-*.jsonl files under {path / LOGS}")
+        try:
+            return _imported(path, policy=policy)
+        except ImportFailed:
+            return _Read(kind="run", curve=None, nothing=f"no train-*.jsonl files under {path / LOGS}")
+    if path.name.endswith(f".jsonl{ARCHIVE}"):
+        return _of_file(path.with_name(path.name.removesuffix(ARCHIVE)), policy=policy)
     if path.is_file() and _is_journal(path):
-        losses = read_losses(path.parent, path)
-        parts = list(_parts(losses, attempt=1))
-        return _Read(
-            kind="journal file",
-            curve=_curve(parts, [losses], [path.name], averaged=False, policy=policy),
-            nothing="no step of the file has a loss",
-        )
+        return _of_file(path, policy=policy)
     return _imported(path, policy=policy)
+
+
+def _of_file(path: Path, *, policy: Policy) -> _Read:
+    """One file of a journal, alone: what a resume wrote into it is told apart, and so are writers that took turns."""
+    losses = read_losses(path.parent, path, kinds=(OptimizerMoments, Banner))
+    places = writers_apart(losses.steps)
+    notes = []
+    if len(places) > 1:
+        notes.append(f"{len(places)} writers took turns in it; the one with the most points is judged")
+        losses = structs.replace(losses, steps=losses.steps[places[0]], losses=losses.losses[places[0]], begins=())
+    curve, errors = _curve(list(_parts(losses, attempt=1)), [losses], [path.name], policy=policy)
+    return _Read(
+        kind="journal file",
+        curve=curve,
+        nothing="no step of the file has a loss",
+        saves=tuple(one for one in losses.records if isinstance(one, OptimizerMoments)),
+        notes=tuple(notes),
+        errors=errors,
+    )
 
 
 def _is_journal(path: Path) -> bool:
@@ -124,25 +150,39 @@ def _of_run(path: Path, files: Sequence[JournalFile], *, policy: Policy) -> _Rea
     read: list[FileLosses] = []
     names: list[str] = []
     parts: list[CurvePart] = []
-    averaged = False
     saves: list[OptimizerMoments] = []
+    errors: list[str] = []
     for file in files:
         if file.writer == TRAIN:
-            losses = read_losses(path, file.path, kinds=(OptimizerMoments, Banner))
+            try:
+                losses = read_losses(path, file.path, kinds=(OptimizerMoments, Banner))
+            except (BarographError, OSError) as error:
+                errors.append(f"{file.place.name} cannot be read: {' '.join(str(error).split())}")
+                continue
             read.append(losses)
             names.append(file.place.name)
-            parts += _parts(losses, attempt=file.attempt)
+            parts.append(CurvePart(attempt=file.attempt, steps=losses.steps, losses=losses.losses))
             saves += [one for one in losses.records if isinstance(one, OptimizerMoments)]
-            averaged = averaged or any(logs_means(one) for one in losses.records if isinstance(one, Banner))
+    errors += _unopened(path)
     rows, no_reference = _newest_pass(path, files)
+    curve, unreadable = _curve(parts, read, names, policy=policy)
     return _Read(
         kind="run",
-        curve=_curve(parts, read, names, averaged=averaged, policy=policy),
+        curve=curve,
         nothing="no step of the run has a loss",
         saves=tuple(saves),
         rows=rows,
         no_reference=no_reference,
+        errors=(*errors, *unreadable),
     )
+
+
+def _unopened(path: Path) -> list[str]:
+    """A sentence for each journal file of training that is a link, a folder or a pipe."""
+    with os.scandir(path / LOGS) as entries:
+        names = [entry.name for entry in entries if not entry.is_file(follow_symlinks=False)]
+    ours = sorted(name for name in names if name.startswith(f"{TRAIN}-") and ".jsonl" in name)
+    return [f"{LOGS}/{name} is no regular file, so it was not read" for name in ours]
 
 
 def _parts(losses: FileLosses, *, attempt: int) -> Iterator[CurvePart]:
@@ -150,32 +190,35 @@ def _parts(losses: FileLosses, *, attempt: int) -> Iterator[CurvePart]:
     edges = sorted({0, *losses.begins, len(losses.steps)})
     for begin, end in pairwise(edges):
         if end > begin:
-            yield from split_where_it_goes_back(losses.steps[begin:end], losses.losses[begin:end], attempt=attempt)
-            attempt += 1
+            found = split_where_it_goes_back(losses.steps[begin:end], losses.losses[begin:end], attempt=attempt)
+            yield from found
+            attempt = found[-1].attempt + 1
 
 
 def _curve(
-    parts: Sequence[CurvePart], read: Sequence[FileLosses], names: Sequence[str], *, averaged: bool, policy: Policy
-) -> LossCurve | None:
-    """The measured curve; None if no step has a loss and every line could be read. Raises if no line could be."""
-    bad, lines = sum(one.bad for one in read), sum(one.lines for one in read)
-    if lines and bad == lines:
-        first = next(example for one in read for example in one.examples)
-        raise BarographError(
-            f"not one of {lines} lines can be read: {first.detail}", where=names[0], advice="Is it a log of training?"
-        )
+    parts: Sequence[CurvePart], read: Sequence[FileLosses], names: Sequence[str], *, policy: Policy
+) -> tuple[LossCurve | None, tuple[str, ...]]:
+    """The measured curve, None if no step has a loss; and what makes it worth little: files most of which is unread."""
+    errors = []
+    for name, one in zip(names, read, strict=True):
+        first = one.examples[0] if one.examples else None
+        if first is not None and 2 * one.bad > one.lines:
+            errors.append(f"{one.bad} of {one.lines} lines of {name} cannot be read: {first.detail}")
+        elif first is not None and first.offset == 0 and policy.training_drift.judged_by == "v1":
+            errors.append(f"first line of {name} is not valid: {first.detail}")
     curve = curve_of(
         parts,
         files=len(read),
-        averaged=averaged,
+        averaged=any(logs_means(banner) for one in read for banner in one.records if isinstance(banner, Banner)),
         metrics=[name for one in read for name in one.metrics],
         torn_lines=sum(one.torn > 0 for one in read),
-        bad_lines=bad,
+        bad_lines=sum(one.bad for one in read),
         examples=[_located(name, line) for name, one in zip(names, read, strict=True) for line in one.examples][
             :EXAMPLES
         ],
     )
-    return loss_curve(curve, rule=curve_rule(policy)) if len(curve.merged_steps) else None
+    measured = loss_curve(curve, rule=curve_rule(policy)) if len(curve.merged_steps) else None
+    return measured, tuple(errors)
 
 
 def _located(name: str, line: BadLine) -> str:

@@ -1,6 +1,7 @@
 """`barograph import`: logs of other tools become runs."""
 
 import math
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,7 +75,7 @@ def import_(
     failed = 0
     try:
         for named in sources:
-            source = named.expanduser().absolute()
+            source = Path(os.path.normpath(named.expanduser().absolute()))
             log = FollowedLog(source, run_folder(root, source, run_id=run_id), mapping=mapping)
             try:
                 _import(log, dry_run=dry_run)

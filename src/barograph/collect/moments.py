@@ -42,6 +42,7 @@ def optimizer_moments(step: int, model: object, optimizer: object) -> OptimizerM
         optimizer=kind,
         sums={name: sums[name] for name in found},
         elements={name: moment.numel() for name, moment in found.items()},
+        without=sum(bool(state.get(one)) for one in model.parameters()) - len(found),
         non_finite={name: count for name, count in bad.items() if count},
     )
 

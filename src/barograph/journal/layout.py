@@ -92,8 +92,9 @@ def run_directories(root: Path) -> list[Path]:
 
 
 def names_a_run(name: str) -> bool:
-    """Whether a folder of that name can be asked for as a run: what `records.quantities.RunId` says."""
-    return _RUN_ID.fullmatch(name) is not None
+    """Whether a folder of that name can be asked for as a run: what `records.quantities.RunId` says, and not `logs`,
+    which would make a run of the root."""
+    return _RUN_ID.fullmatch(name) is not None and name != LOGS
 
 
 def journal_files(run: Path) -> list[JournalFile]:

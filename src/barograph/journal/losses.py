@@ -7,7 +7,8 @@ to its end, with the line located and counted.
 
 The format is that of our own journals and of the logs that seed 004 reads: `{"type": "step", "step": 7, "loss": 1.5}`.
 A checksum is verified where there is one. NaN and the infinities are numbers, as the literals that Python writes and as
-our three spellings; `"7"`, `true`, `7.9`, -1 and whatever does not fit into 64 bits are no steps. A last line without
+our three spellings; `"7"`, `true`, `7.9`, -1 and whatever does not fit into 64 bits are no steps, and
+7.0 is one. A last line without
 its newline counts if it can be read.
 """
 
@@ -295,13 +296,21 @@ def _checked(line: bytes) -> bool:
 def _decoded(line: bytes) -> dict[str, object]:
     """The object of a line. Raises `LineError`."""
     try:
-        found = json.loads(line.decode("utf-8"), object_pairs_hook=_without_twins)
+        found = json.loads(line.decode("utf-8"), object_pairs_hook=_without_twins, parse_float=_fitting)
     except LineError:
         raise
     except (ValueError, RecursionError) as error:
         raise LineError("not_json", str(error)[:200]) from error
     if not isinstance(found, dict):
         raise LineError("not_json", "no JSON object")
+    return found
+
+
+def _fitting(text: str) -> float:
+    """A number with a point or an exponent; one that no float holds is no infinity, which has a word of its own."""
+    found = float(text)
+    if math.isinf(found):
+        raise LineError("wrong_type", f"the number {text[:50]} is too large for a float")
     return found
 
 
@@ -316,6 +325,8 @@ def _without_twins(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _step(found: dict[str, object]) -> int:
     step = found.get("step")
+    if isinstance(step, float) and step.is_integer() and 0.0 <= step < 2.0**53:
+        return int(step)
     if isinstance(step, bool) or not isinstance(step, int) or not 0 <= step <= LAST_STEP:
         raise LineError("wrong_type", f"step is {str(step)[:50]!r}, no whole number from 0 to 2^63 - 1")
     return step

@@ -10,7 +10,7 @@ and goes by the order of the tensors. Here it is the median, zeros and NaN are n
 
 import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -45,9 +45,12 @@ def block_means(moments: OptimizerMoments) -> dict[int, float]:
     return {block: _total(sums[block]) / counts[block] for block in sorted(sums) if counts[block]}
 
 
-def gradient_ghost(saves: Iterable[OptimizerMoments], *, policy: Policy, now: float) -> GradientGhost:
-    """The verdict on the newest of `saves`; SKIP if there is none, or if it speaks of nothing."""
-    newest = max(saves, key=lambda one: one.step, default=None)
+def gradient_ghost(saves: Sequence[OptimizerMoments], *, policy: Policy, now: float) -> GradientGhost:
+    """The verdict on the last of `saves`, which are given as they were written; SKIP if there is none.
+
+    An earlier attempt may have saved at a later step, and what it saved is superseded.
+    """
+    newest = saves[-1] if saves else None
     if newest is None:
         return _judged("SKIP", "no save recorded the optimizer's second moments", {}, [], policy=policy, now=now)
     means = block_means(newest)
@@ -57,6 +60,10 @@ def gradient_ghost(saves: Iterable[OptimizerMoments], *, policy: Policy, now: fl
     table = policy.gradient_ghost
     if newest.step < table.min_steps and table.early == "SKIP":
         message = f"saved at step {newest.step}, before step {table.min_steps}: the moments say little yet"
+        return _judged("SKIP", message, {"step": float(newest.step)}, [], policy=policy, now=now)
+    if newest.without > len(newest.sums):
+        kept = f"{newest.optimizer} keeps whole second moments of {len(newest.sums)} parameters"
+        message = f"{kept}, and not of {newest.without}"
         return _judged("SKIP", message, {"step": float(newest.step)}, [], policy=policy, now=now)
     found = _findings(newest, means, policy=policy)
     order: tuple[AlertLevel, ...] = ("critical", "warning", "info")

@@ -25,9 +25,10 @@ BESIDE: dict[str, tuple[str, Sign]] = {
     "instability_events": ("instability_events_lte", "<="),
     "convergence_v2": ("convergence_v2_lte", "<="),
     "spikes_v2": ("spikes_v2_lte", "<="),
-    "peak_ratio": ("peak_ratio_lte", "<="),
+    "end_rise": ("end_rise_lte", "<="),
     "non_finite": ("non_finite_lte", "<="),
     "num_steps": ("min_steps", ">="),
+    "shown_steps": ("min_steps", ">="),
     "step": ("min_steps", ">="),
     "total_relative_change": ("significant_above", "<="),
     "gain": ("min_gain", ">="),
@@ -43,7 +44,9 @@ class Figure(Struct, frozen=True, kw_only=True):
     text: Annotated[str | None, Meta(description='"nan", "inf" or "-inf" in place of the number; else null.')]
     sign: Annotated[Sign | None, Meta(description="How it is compared; null if with nothing.")]
     threshold: Annotated[float | None, Meta(description="What it is compared with.")]
-    held: Annotated[bool | None, Meta(description="Whether it is on the right side; null without a threshold.")]
+    held: Annotated[
+        bool | None, Meta(description="Whether it is on the right side; null without a threshold, or a number.")
+    ]
 
 
 class Judged(Struct, frozen=True, kw_only=True):
@@ -69,7 +72,7 @@ class Measured(Struct, frozen=True, kw_only=True):
 
     curve: Annotated[LossCurve | None, Meta(description="Its loss curve.")]
     no_curve: Annotated[str, Meta(description="Why there is none.")] = "no step has a loss"
-    saves: Annotated[Sequence[OptimizerMoments], Meta(description="Second moments at its saves.")] = ()
+    saves: Annotated[Sequence[OptimizerMoments], Meta(description="Second moments at its saves, as written.")] = ()
     drift: Annotated[LayerDrift | None, Meta(description="Drift of its newest checkpoint that was read.")] = None
     no_drift: Annotated[str, Meta(description="Why there is none.")] = "no checkpoint's weights were read"
     stability: Annotated[WeightStability | None, Meta(description="Sizes of the weights of that checkpoint.")] = None
@@ -124,7 +127,7 @@ def _figures(verdict: Verdict) -> Iterator[Figure]:
         threshold = verdict.thresholds.get(limit)
         finite = value - value == 0.0
         held = None
-        if threshold is not None:
+        if threshold is not None and value == value:
             held = value >= threshold if sign == ">=" else value <= threshold
         yield Figure(
             name=name,

@@ -86,10 +86,18 @@ class TrainingDriftTable(Struct, frozen=True, kw_only=True, forbid_unknown_field
     max_convergence: Annotated[
         float, Meta(gt=0.0, description="WARN if the end of the curve is above so many times its beginning.")
     ]
-    rising_ratio: Annotated[
-        float, Meta(ge=1.0, description="WARN if the curve rises and ends above so many times its least.")
+    max_spike_share: Annotated[
+        float, Meta(gt=0.0, le=1.0, description="Where more points are spikes, that is the noise, and no WARN.")
     ]
-    divergence_ratio: Annotated[float, Meta(gt=1.0, description="FAIL if it ends above so many times its least.")]
+    rising_ratio: Annotated[float, Meta(ge=1.0, description="WARN if it ends above so many times its least level.")]
+    divergence_ratio: Annotated[
+        float, Meta(gt=1.0, description="FAIL if it ends above so many times its least level, and does not fall.")
+    ]
+    rise_z: Annotated[float, Meta(gt=0.0, description="Both only so many standard errors above the noise.")]
+    falling_share: Annotated[
+        float, Meta(gt=0.0, le=1.0, description="An end below this share of the later peak is falling again.")
+    ]
+    loss_floor: Annotated[float, Meta(ge=0.0, description="Nats below which losses are as good as each other.")]
     tail_share: Annotated[float, Meta(gt=0.0, le=1.0, description="Share of the curve that its trend is taken of.")]
     trend_min_blocks: Annotated[int, Meta(ge=4, description="Fewer blocks than this have no trend.")]
     trend_max_blocks: Annotated[int, Meta(ge=4, le=1000, description="Most blocks of a trend.")]

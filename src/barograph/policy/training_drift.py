@@ -56,6 +56,8 @@ def curve_rule(policy: Policy) -> CurveRule:
             confidence=table.trend_confidence,
         ),
         tail_share=table.tail_share,
+        loss_floor=table.loss_floor,
+        rise_z=table.rise_z,
     )
 
 
@@ -67,14 +69,13 @@ def training_drift(
     if curve is None:
         return _judged(None, "SKIP", nothing, [], policy=policy, now=now)
     notes = list(_notes(curve, policy=policy))
-    if curve.num_steps < table.min_steps:
-        message = (
-            f"only {curve.num_steps} step records (< min_steps={table.min_steps}); curve too short to fit reliably"
-        )
+    count = curve.num_steps if table.judged_by == "v1" else curve.shown_steps
+    if count < table.min_steps:
+        message = f"only {count} step records (< min_steps={table.min_steps}); curve too short to fit reliably"
         return _judged(curve, "SKIP", message, notes, policy=policy, now=now)
     if table.judged_by == "v1":
         return _by_v1(curve, notes, policy=policy, now=now)
-    if curve.not_applicable is not None:
+    if curve.not_applicable is not None and not curve.non_finite_tail:
         return _judged(curve, "SKIP", curve.not_applicable, notes, policy=policy, now=now)
     return _by_v2(curve, notes, policy=policy, now=now)
 
@@ -118,27 +119,42 @@ def _findings(curve: LossCurve, *, policy: Policy) -> Iterator[Finding]:
         where = _steps(curve.non_finite_steps, bad)
         message = f"{bad} of {curve.losses.points} losses are NaN or infinite, at {where}"
         yield finding("non_finite_loss", severity="warning", message=message, policy=policy)
-    if curve.peak_ratio > table.divergence_ratio:
-        message = f"the loss ends at {curve.peak_ratio:.3g} times what it had been"
-        yield finding("divergence", severity="critical", message=message, policy=policy)
-    elif curve.peak_ratio > table.rising_ratio and curve.trend.word == "degrading":
-        message = f"the loss rises at its end, to {curve.peak_ratio:.3g} times what it had been"
-        yield finding("rising", severity="warning", message=message, policy=policy)
-    if len(curve.spikes_v2) > table.max_spikes:
+    if curve.not_applicable is not None:
+        return  # of rewards nothing but their absence is judged
+    yield from _rise(curve, policy=policy)
+    count = len(curve.spikes_v2)
+    if count > table.max_spikes:
         worst = max(curve.spikes_v2, key=lambda one: one.peak - one.expected)
-        count = len(curve.spikes_v2)
-        message = (
-            f"{count} spike{'s' if count > 1 else ''}, at {_steps([one.peak_step for one in curve.spikes_v2], count)};"
-            f" the worst reached {worst.peak:.4g} where {worst.expected:.4g} was expected"
+        usual = curve.spike_share > table.max_spike_share
+        where = (
+            f"{count} spike{'s' if count > 1 else ''}, at {_steps([one.peak_step for one in curve.spikes_v2], count)}"
         )
-        yield finding("loss_spike", severity="warning", message=message, policy=policy)
+        message = f"{where}; the worst reached {worst.peak:.4g} where {worst.expected:.4g} was expected"
+        if usual:
+            message = f"{100 * curve.spike_share:.2g} % of the losses are far above the others: that is their noise"
+        yield finding("loss_spike", severity="info" if usual else "warning", message=message, policy=policy)
     if curve.zero_loss:
         message = f"{curve.zero_loss} losses are exactly 0, the first at step {curve.zero_loss_step}"
         yield finding("zero_loss", severity="warning", message=message, policy=policy)
-    diverged = curve.peak_ratio > table.divergence_ratio
-    if not diverged and curve.convergence_v2 > table.max_convergence and curve.trend.word != "improving":
+    risen = curve.end_rise is not None and curve.end_rise.ratio > table.rising_ratio
+    if not risen and curve.convergence_v2 > table.max_convergence and curve.whole_trend.word != "improving":
         message = f"the loss did not fall: its end is {curve.convergence_v2:.3f} times its beginning"
         yield finding("flat", severity="warning", message=message, policy=policy)
+
+
+def _rise(curve: LossCurve, *, policy: Policy) -> Iterator[Finding]:
+    """The end of the curve beside the best it had been."""
+    table, rise = policy.training_drift, curve.end_rise
+    if rise is None or rise.deviations < table.rise_z:
+        return
+    over = f"over the last {rise.points} points"
+    if rise.ratio > table.divergence_ratio and rise.of_peak >= table.falling_share:
+        message = f"the loss ends at {rise.ratio:.3g} times what it had been, {over}"
+        yield finding("divergence", severity="critical", message=message, policy=policy)
+    elif rise.ratio > table.rising_ratio:
+        falls = ", and falls again" if rise.of_peak < table.falling_share else ""
+        message = f"the loss ends at {rise.ratio:.3g} times the least that it had been, {over}{falls}"
+        yield finding("rising", severity="warning", message=message, policy=policy)
 
 
 def _notes(curve: LossCurve, *, policy: Policy) -> Iterator[Finding]:
@@ -158,10 +174,10 @@ def _notes(curve: LossCurve, *, policy: Policy) -> Iterator[Finding]:
 def _well(curve: LossCurve) -> str:
     """What there is to say of a curve with which nothing is wrong."""
     change = curve.trend.change_per_1000
-    parts = (
-        [f"the loss fell to {curve.convergence_v2:.3g} of its beginning"] if math.isfinite(curve.convergence_v2) else []
-    )
-    parts.append("no spike, every loss a number")
+    parts = []
+    if math.isfinite(curve.convergence_v2) and curve.convergence_v2 < 1.0:
+        parts.append(f"the loss fell to {curve.convergence_v2:.3g} of its beginning")
+    parts.append("every loss a number" if curve.spikes_v2 else "no spike, every loss a number")
     if change is not None:
         parts.append(f"at its end {curve.trend.word} ({100 * change:+.3g} % per 1,000 steps)")
     return "; ".join(parts)
@@ -204,9 +220,10 @@ def _numbers(curve: LossCurve) -> dict[str, float]:
         "convergence_v2": curve.convergence_v2,
         "smoothness_v2": curve.smoothness_v2,
         "spikes_v2": float(len(curve.spikes_v2)),
-        "peak_ratio": curve.peak_ratio,
+        "end_rise": math.nan if curve.end_rise is None else curve.end_rise.ratio,
         "non_finite": float(curve.losses.non_finite),
         "zero_loss": float(curve.zero_loss),
+        "shown_steps": float(curve.shown_steps),
     }
 
 
@@ -222,7 +239,7 @@ def _thresholds(table: TrainingDriftTable) -> dict[str, float]:
     return steps | {
         "convergence_v2_lte": table.max_convergence,
         "spikes_v2_lte": float(table.max_spikes),
-        "peak_ratio_lte": table.divergence_ratio,
+        "end_rise_lte": table.rising_ratio,
         "non_finite_lte": float(table.max_non_finite),
     }
 

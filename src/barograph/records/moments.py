@@ -23,6 +23,9 @@ class OptimizerMoments(
         dict[str, float], Meta(description="Parameter -> sum of its second moments; NaN or infinite if one of them is.")
     ]
     elements: Annotated[dict[str, Count], Meta(description="Parameter -> how many there are.")]
+    without: Annotated[
+        Count, Meta(description="Parameters that the optimizer has a state of, and no second moment of their shape.")
+    ] = 0
     non_finite: Annotated[
         dict[str, Count], Meta(description="Parameter -> how many are NaN or infinite, where any is.")
     ] = field(default_factory=dict)
