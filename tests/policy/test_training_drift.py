@@ -141,6 +141,11 @@ def test_a_short_curve_is_skipped_with_the_seeds_sentence(policy: str) -> None:
     assert found.score is None
 
 
+def test_no_step_at_all_has_the_seeds_sentence_under_the_contract() -> None:
+    found = training_drift(None, policy=load("contract"), now=0.0)
+    assert found.verdict.message == "only 0 step records (< min_steps=10); curve too short to fit reliably"
+
+
 def test_no_curve_is_skipped_and_never_passes() -> None:
     found = training_drift(None, policy=load(), now=0.0, nothing="no logs")
     assert (found.verdict.verdict, found.verdict.message, found.verdict.numbers) == ("SKIP", "no logs", {})
@@ -167,6 +172,9 @@ def test_all_losses_no_numbers_is_no_pass_anywhere() -> None:
         ("assert_convergence_ratio_lte", "0.0"),
         ("assert_instability_events_lte", "-1"),
         ("min_stepz", "10"),
+        ("spike_min_window", "51"),
+        ("trend_max_blocks", "19"),
+        ("divergence_ratio", "1.1"),
     ],
 )
 def test_values_out_of_the_specs_ranges_and_unknown_keys_are_refused_by_name(

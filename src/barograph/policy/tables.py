@@ -104,6 +104,14 @@ class TrainingDriftTable(Struct, frozen=True, kw_only=True, forbid_unknown_field
     trend_min_block: Annotated[int, Meta(ge=1, description="Fewest points of a block.")]
     trend_confidence: Annotated[float, Meta(gt=0.0, lt=1.0, description="Confidence of the trend's interval.")]
 
+    def __post_init__(self) -> None:
+        """Refuses pairs that would switch a rule off without a word."""
+        for low, high in (("spike_min_window", "spike_window"), ("trend_min_blocks", "trend_max_blocks")):
+            if getattr(self, low) > getattr(self, high):
+                raise ValueError(f"`{low}` is above `{high}`")
+        if self.rising_ratio > self.divergence_ratio:
+            raise ValueError("`rising_ratio` is above `divergence_ratio`")
+
 
 class GradientGhostTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When the optimizer's second moments say that training is not over, or never reached a layer."""

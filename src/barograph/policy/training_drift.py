@@ -66,12 +66,14 @@ def training_drift(
 ) -> TrainingDrift:
     """The verdict on a curve; SKIP with `nothing` as its message if there is none."""
     table = policy.training_drift
+    short = f"step records (< min_steps={table.min_steps}); curve too short to fit reliably"
     if curve is None:
-        return _judged(None, "SKIP", nothing, [], policy=policy, now=now)
+        message = f"only 0 {short}" if table.judged_by == "v1" else nothing
+        return _judged(None, "SKIP", message, [], policy=policy, now=now)
     notes = list(_notes(curve, policy=policy))
     count = curve.num_steps if table.judged_by == "v1" else curve.shown_steps
     if count < table.min_steps:
-        message = f"only {count} step records (< min_steps={table.min_steps}); curve too short to fit reliably"
+        message = f"only {count} {short}"
         return _judged(curve, "SKIP", message, notes, policy=policy, now=now)
     if table.judged_by == "v1":
         return _by_v1(curve, notes, policy=policy, now=now)
