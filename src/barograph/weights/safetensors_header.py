@@ -102,21 +102,20 @@ def _slot(name: str, entry: object, *, file: WeightFile, begin: int) -> TensorSl
     """One entry of the header. A shape whose bytes are not those between its offsets is refused."""
     if len(name) > MAX_NAME:
         _refuse(file, f"a tensor's name has {len(name)} characters")
-    said = _said(name)
-    if any("\ud800" <= letter <= "\udfff" for letter in name):
-        _refuse(file, f"tensor {said} has half a character in its name")
+    if not name.isascii() and any("\ud800" <= letter <= "\udfff" for letter in name):
+        _refuse(file, f"tensor {_said(name)} has half a character in its name")
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-        _refuse(file, f"tensor {said} must have dtype, shape and data_offsets and nothing else")
+        _refuse(file, f"tensor {_said(name)} must have dtype, shape and data_offsets and nothing else")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not _sizes(shape) or len(shape) > MAX_DIMENSIONS:
-        _refuse(file, f"the shape of tensor {said} is {str(shape)[:80]}")
+        _refuse(file, f"the shape of tensor {_said(name)} is {str(shape)[:80]}")
     if not _sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
-        _refuse(file, f"the data_offsets of tensor {said} are {str(offsets)[:80]}")
+        _refuse(file, f"the data_offsets of tensor {_said(name)} are {str(offsets)[:80]}")
     size = _item_bytes(dtype, name=name, shape=shape, file=file)
     if math.prod(shape) * size != offsets[1] - offsets[0]:
         _refuse(
             file,
-            f"tensor {said} of shape {str(shape)[:80]} in {dtype} takes {math.prod(shape) * size} bytes,"
+            f"tensor {_said(name)} of shape {str(shape)[:80]} in {dtype} takes {math.prod(shape) * size} bytes,"
             f" its offsets give {offsets[1] - offsets[0]}",
         )
     return TensorSlot(name=name, dtype=str(dtype), shape=tuple(shape), file=file, offset=begin + offsets[0])
