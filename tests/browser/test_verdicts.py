@@ -257,6 +257,7 @@ def test_a_step_leads_to_its_place_on_the_loss_by_keyboard(begin_run: BeginRun, 
     expect(page.get_by_test_id("tooltip")).to_contain_text("step 160")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axis", ["step", "elapsed", "clock"])
 def test_a_step_outside_the_window_or_of_another_series_is_gone_to(
     begin_run: BeginRun, serve: Serve, watch: Watch, axis: str
@@ -278,6 +279,7 @@ def test_a_step_outside_the_window_or_of_another_series_is_gone_to(
         assert (query(page)["from"], query(page)["to"]) == (["210"], ["270"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 def test_axe_finds_nothing(
@@ -320,6 +322,7 @@ def test_a_phone_needs_no_sideways_scroll_and_no_thin_fingers(begin_run: BeginRu
         assert no_sideways_scroll(page)
 
 
+@pytest.mark.slow
 def test_verdicts_are_asked_for_when_they_are_looked_at(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
     trained(begin_run("alpha"))
     watched = watch(serve().url)
@@ -333,6 +336,7 @@ def test_verdicts_are_asked_for_when_they_are_looked_at(begin_run: BeginRun, ser
     assert asked(watched) == 1
 
 
+@pytest.mark.slow
 def test_a_run_that_trains_is_judged_again_now_and_then_and_when_it_ends(
     begin_run: BeginRun, serve: Serve, watch: Watch
 ) -> None:
@@ -358,6 +362,7 @@ def test_a_run_that_trains_is_judged_again_now_and_then_and_when_it_ends(
     assert asked(watched) == since + 1
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_answer_is_said_and_asked_again(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
     trained(begin_run("alpha"))
     watched = watch(serve().url)

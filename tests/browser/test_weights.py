@@ -324,6 +324,7 @@ def test_the_slider_goes_through_the_checkpoints_by_keyboard(weighed: Weighed, s
     assert "checkpoint" not in query(page)
 
 
+@pytest.mark.slow
 def test_the_slider_stays_under_the_hand_although_the_cards_above_it_change_their_length(
     weighed: Weighed, serve: Serve, watch: Watch
 ) -> None:
@@ -500,6 +501,7 @@ def test_a_new_checkpoint_is_followed_until_another_is_chosen(weighed: Weighed, 
     expect(slider(page)).to_be_focused()
 
 
+@pytest.mark.slow
 def test_points_and_heartbeats_ask_for_no_weights(weighed: Weighed, serve: Serve, watch: Watch) -> None:
     watched = watch(serve().url)
     page = watched.open("?run=alpha")
@@ -564,6 +566,7 @@ def test_without_a_reference_the_drift_says_why_and_the_sizes_are_drawn(
     expect(page.get_by_test_id("jobs")).to_contain_text("No watcher is heard")
 
 
+@pytest.mark.slow
 def test_what_is_to_be_done_is_counted(weighed: Weighed, serve: Serve, watch: Watch) -> None:
     page = watch(serve().url).open("?run=alpha")
     jobs = page.get_by_test_id("jobs")
@@ -599,6 +602,7 @@ def test_a_superseded_checkpoint_says_so(weighed: Weighed, begin_run: BeginRun, 
     expect(page.get_by_test_id("kinds")).to_contain_text("faint: superseded")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 def test_axe_finds_nothing(
@@ -654,6 +658,7 @@ def test_twice_the_zoom_needs_no_sideways_scroll(weighed: Weighed, serve: Serve,
     assert sheet["height"] < DESK[1] / 2 * 0.75
 
 
+@pytest.mark.slow
 def test_another_run_begins_with_its_own_newest(
     weighed: Weighed, begin_run: BeginRun, serve: Serve, watch: Watch
 ) -> None:
@@ -697,6 +702,7 @@ def test_the_picture_of_the_documentation_can_be_taken(
     assert picture.stat().st_size > 20_000
 
 
+@pytest.mark.slow
 def test_the_tensors_stay_at_the_foot_of_the_window_while_the_server_is_away(
     weighed: Weighed, serve: Serve, watch: Watch
 ) -> None:

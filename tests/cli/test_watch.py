@@ -36,8 +36,9 @@ def watch(*arguments: object) -> subprocess.CompletedProcess[str]:
 def output(tmp_path: Path, write_weights: WriteWeights) -> Path:
     """A folder of two checkpoints, as a trainer of other people leaves it."""
     for step in (9, 10):
-        write_weights(tmp_path / "output" / f"checkpoint-{step}", {"model.layers.0.w": step * np.ones((3, 3))})
-    os.utime(tmp_path / "output" / "checkpoint-9", (1, 1))
+        folder = write_weights(tmp_path / "output" / f"checkpoint-{step}", {"model.layers.0.w": step * np.ones((3, 3))})
+        for place in (folder / "model.safetensors", folder):
+            os.utime(place, (step, step))  # long ago: nobody is still writing to it
     return tmp_path / "output"
 
 
@@ -57,6 +58,7 @@ def test_once_reads_what_there_is_and_exits(tmp_path: Path, output: Path) -> Non
 
 def test_one_that_cannot_be_read_is_exit_code_1_and_one_line(tmp_path: Path, output: Path) -> None:
     (output / "checkpoint-10" / "model.safetensors").write_bytes(b"\xff" * 64)
+    os.utime(output / "checkpoint-10" / "model.safetensors", (10, 10))
     done = watch("--once", "--base-dir", tmp_path / "runs", "--checkpoints", output)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()

@@ -44,6 +44,7 @@ def test_a_tail_of_nul_bytes_is_one_problem_and_what_came_before_is_kept(tmp_pat
     assert problem == "5,000 NUL bytes, as a machine leaves that lost its power"
 
 
+@pytest.mark.slow
 def test_a_line_of_a_gigabyte_is_passed_over_in_little_memory(tmp_path: Path) -> None:
     path = tmp_path / "log"
     with path.open("wb") as file:

@@ -243,6 +243,7 @@ def test_killed_at_any_job_the_next_one_goes_on(root: Path, watching: "Watching"
     assert [name for name, state in states if state == "done"] == [f"checkpoint-{step}" for step in (1, 2, 3, 4, 5)]
 
 
+@pytest.mark.slow
 def test_a_killed_process_loses_nothing_and_does_nothing_twice(root: Path, watching: "Watching") -> None:
     steps = range(1, 41)
     saved(root, watching, *steps)
