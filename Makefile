@@ -29,7 +29,7 @@ lint: $(VENV)/.test
 	$(RUN)/mypy
 
 unit: $(VENV)/.test
-	$(RUN)/pytest -n 2 --dist loadfile -m "not slow"
+	$(RUN)/pytest -n 3 --dist loadfile -m "not slow"
 
 test-slow: $(VENV)/.test
 	$(RUN)/pytest -m slow

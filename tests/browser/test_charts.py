@@ -95,6 +95,7 @@ def test_charts_out_of_sight_ask_for_nothing_and_those_in_sight_ask_together(
     assert len({name for each in asked for name in each["name"]}) <= 37
 
 
+@pytest.mark.slow
 def test_a_search_that_matches_no_chart_is_no_empty_run(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
     log_metrics(begin_run("alpha"), 20, METRICS)
     page = watch(serve().url).open("?page=charts")
@@ -109,6 +110,7 @@ def test_a_search_that_matches_no_chart_is_no_empty_run(begin_run: BeginRun, ser
     expect(page.locator("[data-series]")).to_have_count(5)
 
 
+@pytest.mark.slow
 def test_ten_thousand_series_are_searched_by_keyboard_and_few_rows_exist(
     begin_run: BeginRun, serve: Serve, watch: Watch
 ) -> None:
@@ -135,6 +137,7 @@ def test_ten_thousand_series_are_searched_by_keyboard_and_few_rows_exist(
     assert "series=layer_73/tensor_42" in page.url
 
 
+@pytest.mark.slow
 def test_starred_series_stand_first_and_stay_in_the_address(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
     log_metrics(begin_run("alpha"), 40, METRICS)
     page = watch(serve().url).open("?page=charts")
@@ -185,6 +188,7 @@ def test_what_is_zoomed_stands_still_until_it_is_resumed(begin_run: BeginRun, se
     main_drawn(page, "steps 1 to 140")
 
 
+@pytest.mark.slow
 def test_shift_and_drag_moves_the_window(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
     begin_run("alpha").train(1, 400)
     page = watch(serve().url).open("?from=200&to=300")
@@ -488,6 +492,7 @@ INK_IN_THE_MIDDLE = """() => {
 }"""
 
 
+@pytest.mark.slow
 def test_no_line_bridges_the_time_between_two_attempts(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
     now = time.time()
     first = begin_run("alpha", begun=now - 1000)
@@ -589,6 +594,7 @@ def test_the_value_of_one_run_is_its_newest_point_not_the_mean_of_a_bucket(
     expect(card(page, "loss").locator(".values b")).to_have_text("7.250")
 
 
+@pytest.mark.slow
 def test_the_open_table_and_the_hidden_ranks_are_in_the_address(
     begin_run: BeginRun, serve: Serve, watch: Watch
 ) -> None:

@@ -58,6 +58,7 @@ def test_runs_are_chosen_in_the_picker_and_the_address_lists_them(
     assert parse_qs(urlsplit(page.url).query)["with"] == ["gamma"]
 
 
+@pytest.mark.slow
 def test_eight_runs_can_be_told_apart_and_a_ninth_is_refused_in_words(
     begin_run: BeginRun, serve: Serve, watch: Watch
 ) -> None:
@@ -75,6 +76,7 @@ def test_eight_runs_can_be_told_apart_and_a_ninth_is_refused_in_words(
     expect(page.get_by_test_id("compared").get_by_role("listitem")).to_have_count(MOST)
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_colour_when_others_come_and_go(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
     for run in ("alpha", "beta", "gamma"):
         begin_run(run).train(1, 20)

@@ -137,6 +137,7 @@ def test_polls_bring_only_what_is_new(begin_run: BeginRun, serve: Serve, watch: 
     assert len(whole) <= 2  # the chart and the curve at a glance, once each
 
 
+@pytest.mark.slow
 def test_a_fast_writer_does_not_make_a_fast_asker(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
     run = begin_run("alpha")
     run.train(1, 50)
@@ -156,6 +157,7 @@ def test_a_fast_writer_does_not_make_a_fast_asker(begin_run: BeginRun, serve: Se
     assert len(live) <= 2 * seconds + 3
 
 
+@pytest.mark.slow
 def test_what_a_run_consists_of_is_asked_for_every_two_seconds_at_most(
     begin_run: BeginRun, serve: Serve, watch: Watch
 ) -> None:
@@ -216,6 +218,7 @@ def told(page: Page, server: Server) -> None:
         assert time.monotonic() < deadline, f"{clients(server)} streams, asked {asked}"
 
 
+@pytest.mark.slow
 def test_all_visible_tabs_of_a_browser_follow_by_one_stream(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
     """HTTP/1.1 has six connections for one server: a stream in each tab would leave none to ask with."""
     run = begin_run("alpha")
@@ -235,6 +238,7 @@ def test_all_visible_tabs_of_a_browser_follow_by_one_stream(begin_run: BeginRun,
     assert clients(server) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["closed", "hidden"])
 def test_the_stream_passes_on_when_its_tab_is_closed_or_hidden(
     begin_run: BeginRun, serve: Serve, watch: Watch, way: str
@@ -262,6 +266,7 @@ def test_the_stream_passes_on_when_its_tab_is_closed_or_hidden(
         told(first, server)
 
 
+@pytest.mark.slow
 def test_a_browser_without_locks_has_a_stream_in_the_tab(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
     run = begin_run("alpha")
     run.train(1, 20)
@@ -327,6 +332,7 @@ def test_figures_that_no_longer_come_are_called_stale_and_stay(begin_run: BeginR
     expect(page.get_by_test_id("loss")).to_have_text(re.compile(r"^\s*\d"))
 
 
+@pytest.mark.slow
 def test_an_update_of_twelve_charts_takes_less_than_a_frame(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
     run = begin_run("alpha", total_steps=9000)
     grow(run, 1, 5000)

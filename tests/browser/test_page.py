@@ -198,6 +198,7 @@ def test_the_smoothed_line_has_a_gap_where_nothing_was_finite(begin_run: BeginRu
     assert page.get_by_role("row", name=re.compile(r"^45 — — — — 1 1$")).count() == 1
 
 
+@pytest.mark.slow
 def test_more_non_finite_points_than_are_listed_are_counted_and_marked_by_bucket(
     begin_run: BeginRun, serve: Serve, watch: Watch
 ) -> None:
@@ -220,6 +221,7 @@ def test_the_greatest_losses_do_not_empty_the_chart(begin_run: BeginRun, serve: 
     assert any(columns(page, TRACE))
 
 
+@pytest.mark.slow
 def test_a_run_whose_every_loss_is_nan_has_a_chart_all_the_same(
     begin_run: BeginRun, serve: Serve, watch: Watch
 ) -> None:
@@ -394,6 +396,7 @@ def test_an_empty_root_says_what_to_run_and_fills_by_itself(begin_run: BeginRun,
     expect(empty).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_an_emptied_root_says_again_what_to_run_and_fills_by_itself(
     begin_run: BeginRun, serve: Serve, watch: Watch, runs: Path
 ) -> None:
@@ -409,6 +412,7 @@ def test_an_emptied_root_says_again_what_to_run_and_fills_by_itself(
     assert query(page) == {"run": "beta"}
 
 
+@pytest.mark.slow
 def test_a_run_that_is_not_there_is_asked_for_ever_more_rarely(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
     run = begin_run("alpha")
     run.train(1, 10)
@@ -453,6 +457,7 @@ def test_a_run_name_that_cannot_be_is_refused_in_words(begin_run: BeginRun, serv
     drawn(page)
 
 
+@pytest.mark.slow
 def test_the_newest_run_that_is_offered_is_never_the_refused_one(
     begin_run: BeginRun, serve: Serve, watch: Watch
 ) -> None:
@@ -470,6 +475,7 @@ def test_the_newest_run_that_is_offered_is_never_the_refused_one(
     assert query(page) == {"run": "alpha"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sign", ["503", "404 while the list says so"])
 def test_an_index_that_is_being_built_is_waited_for(begin_run: BeginRun, serve: Serve, watch: Watch, sign: str) -> None:
     begin_run("alpha").train(1, 20)
@@ -534,6 +540,7 @@ def test_a_dead_server_leaves_the_last_figures_and_comes_back(begin_run: BeginRu
     expect(chart(page)).to_have_attribute("aria-label", re.compile("at step 95"))
 
 
+@pytest.mark.slow
 def test_the_wait_grows_and_a_press_on_retry_ends_it(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
     begin_run("alpha").train(1, 20)
     watched = watch(serve().url)
@@ -759,6 +766,7 @@ def test_an_evaluation_at_the_resume_step_leaves_the_nan_of_that_step_on_the_pag
     expect(page.get_by_test_id("nan-legend")).to_contain_text("1 NaN")
 
 
+@pytest.mark.slow
 def test_what_was_logged_and_is_no_number_is_said_and_counted(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
     run = begin_run("alpha")
     run.train(1, 5)
@@ -935,6 +943,7 @@ def test_another_run_that_trains_is_offered_and_never_opened_by_itself(
     wait_for_step(page, 20)
 
 
+@pytest.mark.slow
 def test_an_offer_that_was_turned_down_does_not_come_back(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
     done = begin_run("alpha")
     done.train(1, 10)

@@ -348,6 +348,7 @@ def test_the_slider_stays_under_the_hand_although_the_cards_above_it_change_thei
     assert now["height"] < long["height"] - 100
 
 
+@pytest.mark.slow
 def test_the_arrows_go_from_cell_to_cell_and_every_cell_can_be_read(
     weighed: Weighed, serve: Serve, watch: Watch
 ) -> None:
@@ -396,6 +397,7 @@ def test_the_arrows_go_from_cell_to_cell_and_every_cell_can_be_read(
     expect(grid).to_be_focused()
 
 
+@pytest.mark.slow
 def test_a_larger_change_has_a_stronger_colour_and_no_number_has_its_own(
     weighed: Weighed, serve: Serve, watch: Watch
 ) -> None:

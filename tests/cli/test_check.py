@@ -169,6 +169,7 @@ def test_a_resume_in_one_file_is_told_apart(tmp_path: Path) -> None:
     assert "2 attempts; 50 points of older ones were superseded" in said(done)
 
 
+@pytest.mark.slow
 def test_weights_and_gradients_are_judged_where_they_were_measured(tmp_path: Path, write_weights: WriteWeights) -> None:
     place = run(
         tmp_path,

@@ -122,6 +122,7 @@ def test_names_of_tensors_cannot_command_the_terminal(tmp_path: Path, write_weig
     assert "[red]gone" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_place_that_nothing_can_be_written_to_is_no_reason_to_fail(pair: tuple[str, str], tmp_path: Path) -> None:
     """Neither beside the package nor in a home can numba keep what it compiled: it is compiled for this once."""
     package = tmp_path / "site"

@@ -458,6 +458,7 @@ class Greedy(Trainer):  # type: ignore[misc]  # transformers is not typed
         return loss
 
 
+@pytest.mark.slow
 def test_a_restart_with_a_smaller_batch_is_another_attempt(tmp_path: Path) -> None:
     callback = barograph.TrainerCallback(dir=tmp_path / "runs")
     tiny_trainer(tmp_path, callback, kind=Greedy, auto_find_batch_size=True, max_steps=3).train()
@@ -582,6 +583,7 @@ def test_every_rank_writes_its_own_losses_and_rank_0_the_rest(tmp_path: Path) ->
     assert means == pytest.approx(json.loads(outputs[0].splitlines()[-1]), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_script_that_dies_in_training_has_crashed_though_the_callback_came_late(tmp_path: Path) -> None:
     """`add_callback` comes after the trainer was made, so only the end of the process tells."""
     script = RANKS.replace("trainer.train()", "data[:] = [None] * 24\ntrainer.train()")

@@ -29,6 +29,7 @@ finally:
 """
 
 
+@pytest.mark.slow
 def test_the_process_is_offline_before_transformers_is_imported(
     tmp_path: Path, save_checkpoint: SaveCheckpoint
 ) -> None:

@@ -372,6 +372,7 @@ def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path, release: Release
         prepared(release, tmp_path / "file" / "cache", convert=convert, tell=silent)
 
 
+@pytest.mark.slow
 def test_a_file_that_is_no_model_fails_in_the_converting_process_with_its_last_words(tmp_path: Path) -> None:
     (tmp_path / "x.gguf").write_bytes(b"no model")
     with pytest.raises(UsageError, match=r"x\.gguf could not be converted to safetensors \(status 1\): \w+"):
