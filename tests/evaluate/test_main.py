@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from barograph.journal import layout
 from barograph.records import Banner, Checkpoint, CollectorFailed, RunComplete, codec
 
