@@ -42,18 +42,24 @@ def values(wanted: inspect.Type) -> st.SearchStrategy[object]:
             return st.lists(values(wanted.item_type), max_size=5)
         case inspect.DictType():
             return st.dictionaries(st.text(st.characters(), max_size=8), values(wanted.value_type), max_size=5)
+        case inspect.StructType():
+            return structs(wanted)
     return scalars(wanted)
+
+
+def structs(shape: inspect.StructType) -> st.SearchStrategy[object]:
+    """Every Struct of one kind, with any of its optional fields left out."""
+    needed = {field.name: values(field.type) for field in shape.fields if field.required}
+    optional = {field.name: values(field.type) for field in shape.fields if not field.required}
+    return st.fixed_dictionaries(needed, optional=optional).map(lambda named: shape.cls(**named))
 
 
 @functools.cache
 def instances(kind: type[Record]) -> st.SearchStrategy[Record]:
-    """Every record of one kind, with any of its optional fields left out."""
+    """Every record of one kind."""
     shape = inspect.type_info(kind)
     assert isinstance(shape, inspect.StructType)
-    needed = {field.name: values(field.type) for field in shape.fields if field.required}
-    optional = {field.name: values(field.type) for field in shape.fields if not field.required}
-    make: Callable[..., Record] = kind
-    return st.fixed_dictionaries(needed, optional=optional).map(lambda named: make(**named))
+    return structs(shape)  # type: ignore[return-value]  # its Struct is the kind
 
 
 def same(left: object, right: object) -> bool:
@@ -65,6 +71,8 @@ def same(left: object, right: object) -> bool:
         return left.keys() == right.keys() and all(same(item, right[key]) for key, item in left.items())
     if isinstance(left, list) and isinstance(right, list):
         return len(left) == len(right) and all(map(same, left, right))
+    if isinstance(left, msgspec.Struct) and type(left) is type(right):
+        return same(msgspec.structs.asdict(left), msgspec.structs.asdict(right))
     return type(left) is type(right) and left == right
 
 

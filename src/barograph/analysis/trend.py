@@ -14,18 +14,17 @@ Where a block mean is zero or less, y is the mean itself and the change is not r
 
 import math
 from statistics import NormalDist
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from barograph.records.quantities import Count
+from barograph.records.signals import TrendWord
 
 Floats = NDArray[np.float64]
 Steps = NDArray[np.int64]
-
-TrendWord = Literal["improving", "stable", "degrading", "unknown"]
 
 
 class TrendRule(Struct, frozen=True, kw_only=True):

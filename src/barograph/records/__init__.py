@@ -1,9 +1,11 @@
 """The vocabulary: one frozen Struct per kind of fact. `KINDS` lists every kind that a journal line can be."""
 
+from barograph.records.alerts import Acknowledgement, Advice, Alert, Batch, Notification
 from barograph.records.evaluation import Answer, ExactMatch, Verdict
 from barograph.records.jobs import Job
 from barograph.records.moments import OptimizerMoments
-from barograph.records.training import Alert, Checkpoint, Collector, CollectorFailed, Columns, Step
+from barograph.records.signals import Hardware, Signals
+from barograph.records.training import Checkpoint, Collector, CollectorFailed, Columns, Step
 from barograph.records.weights import TensorPass, WeightsPass
 from barograph.records.writing import (
     FORMAT,
@@ -24,6 +26,12 @@ Record = (
     | Pause
     | Checkpoint
     | Alert
+    | Acknowledgement
+    | Notification
+    | Advice
+    | Batch
+    | Signals
+    | Hardware
     | Collector
     | CollectorFailed
     | LostRecords
@@ -47,6 +55,12 @@ KINDS: tuple[type[Record], ...] = (
     Pause,
     Checkpoint,
     Alert,
+    Acknowledgement,
+    Notification,
+    Advice,
+    Batch,
+    Signals,
+    Hardware,
     Collector,
     CollectorFailed,
     LostRecords,
@@ -65,23 +79,29 @@ KINDS: tuple[type[Record], ...] = (
 __all__ = [
     "FORMAT",
     "KINDS",
+    "Acknowledgement",
+    "Advice",
     "Alert",
     "Answer",
     "Banner",
+    "Batch",
     "Checkpoint",
     "Collector",
     "CollectorFailed",
     "Columns",
     "ConfigUpdate",
     "ExactMatch",
+    "Hardware",
     "Heartbeat",
     "Job",
     "LostRecords",
+    "Notification",
     "OptimizerMoments",
     "Pause",
     "Record",
     "RejectedValue",
     "RunComplete",
+    "Signals",
     "Step",
     "TensorPass",
     "Verdict",

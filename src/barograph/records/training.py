@@ -1,11 +1,11 @@
-"""What is observed while a model trains: steps, checkpoints, alerts, and which collectors ran."""
+"""What is observed while a model trains: steps, checkpoints, and which collectors ran."""
 
 from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
 from barograph.records import quantities
-from barograph.records.quantities import AlertLevel, Seconds
+from barograph.records.quantities import Seconds
 
 
 class Step(Struct, frozen=True, kw_only=True, gc=False, tag_field="type", tag="step", omit_defaults=True):
@@ -38,16 +38,6 @@ class Checkpoint(Struct, frozen=True, kw_only=True, tag_field="type", tag="check
     step: Annotated[quantities.Step, Meta(description="Step whose weights it holds.")]
     time: Annotated[Seconds, Meta(description="When the save ended.")]
     path: Annotated[str, Meta(description="The folder, absolute on the writing machine.")]
-
-
-class Alert(Struct, frozen=True, kw_only=True, tag_field="type", tag="alert", omit_defaults=True):
-    """Something worth a person's attention."""
-
-    time: Annotated[Seconds, Meta(description="When it was raised.")]
-    title: Annotated[str, Meta(description="One line.")]
-    text: Annotated[str, Meta(description="Details.")] = ""
-    level: Annotated[AlertLevel, Meta(description="Severity.")] = "warning"
-    step: Annotated[quantities.Step | None, Meta(description="Newest step when it was raised.")] = None
 
 
 class Collector(Struct, frozen=True, kw_only=True, tag_field="type", tag="collector", omit_defaults=True):

@@ -1,0 +1,258 @@
+"""How fast a training goes: a fold over the times of its steps.
+
+A step's time is its active time, waiting for data included, and pauses (evaluation, saving) left out, by a monotonic
+clock. n steps have n durations and n counts of tokens, so no rate is taken over one interval too few:
+
+    rate = sum of tokens / sum of seconds,   of the window, of the whole, and of two moving averages
+
+The moving average is that of the tokens over that of the seconds: an average of rates would count short steps more than
+long ones. A step whose tokens are not known counts for seconds per step, and for no rate.
+"""
+
+import math
+from collections import deque
+from collections.abc import Iterable
+from statistics import median
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from barograph.records.quantities import Count, Seconds, Step
+from barograph.records.signals import TrendWord
+
+SAMPLES = 60
+"""Newest steps that are kept as samples."""
+
+
+class StepTiming(Struct, frozen=True, kw_only=True, gc=False):
+    """The times of one optimizer step, by a monotonic clock; `None` is not measured."""
+
+    tokens: float | None
+    """Tokens that it was trained on, padding left out where a mask says which those are."""
+    seconds: float
+    """Its active time: from the end of the step before to its own end, waiting for data included, and without
+    evaluation, saving, logging and pauses."""
+    data_wait_s: float | None = None
+    """Of it, seconds that waited for batches."""
+    forward_backward_s: float | None = None
+    """Of it, seconds of forward and backward passes."""
+    optimizer_s: float | None = None
+    """Of it, seconds of the optimizer's step."""
+    batch_size: int | None = None
+    """Examples of the step, all its micro-batches together."""
+    sequence_length: int | None = None
+    """Greatest length of its sequences, padding included."""
+
+
+class ThroughputRule(Struct, frozen=True, kw_only=True):
+    """How the rates are taken."""
+
+    window: Annotated[int, Meta(ge=2, description="Steps that the current rate is taken of.")]
+    ema_alpha: Annotated[float, Meta(gt=0.0, lt=1.0, description="Weight of one step in the moving average.")]
+    baseline_steps: Annotated[int, Meta(ge=2, description="Steps after warming up whose median is the baseline.")]
+    trend_min_steps: Annotated[int, Meta(ge=4, description="Fewer steps than this have no trend.")]
+    trend_share: Annotated[float, Meta(gt=0.0, description="A change of more than this share is a trend.")]
+    warm_up_steps: Annotated[int, Meta(ge=0, description="First steps that baseline and trend ignore.")]
+
+
+class ThroughputSample(Struct, frozen=True, kw_only=True):
+    """The throughput at one step."""
+
+    time: Annotated[Seconds | None, Meta(description="When the step ended.")]
+    step: Annotated[Step, Meta(description="The step.")]
+    tokens_per_sec: Annotated[float | None, Meta(description="Its rate.")]
+    batch_size: Annotated[Count | None, Meta(description="Its examples.")]
+    sequence_length: Annotated[Count | None, Meta(description="Greatest length of its sequences.")]
+
+
+class Throughput:
+    """A fold over the steps of one attempt. Rates are tokens a second; each is `None` until it is known."""
+
+    def __init__(self, rule: ThroughputRule) -> None:
+        self._rule = rule
+        self._window: deque[StepTiming] = deque(maxlen=rule.window)
+        self._compared: deque[StepTiming] = deque(maxlen=max(rule.window, rule.trend_min_steps))
+        self._samples: deque[ThroughputSample] = deque(maxlen=SAMPLES)
+        self._first_rates: list[float] = []
+        self._baseline: float | None = None
+        self._tokens, self._seconds = 0.0, 0.0
+        self._ema_tokens, self._ema_seconds = 0.0, 0.0
+        self.steps = 0
+        """Steps taken in."""
+        self.left_out = 0
+        """Steps whose duration was no duration."""
+
+    def update(self, step: int, time: float | None, timing: StepTiming) -> None:
+        """Take one step in; `time` is the wall clock at its end. A duration that is negative or not finite is left out
+        and counted, tokens that are so are not known."""
+        seconds = timing.seconds
+        if not 0.0 <= seconds < math.inf:
+            self.left_out += 1
+            return
+        self.steps += 1
+        self._window.append(timing)
+        tokens = _tokens(timing)
+        rate = tokens / seconds if tokens is not None and seconds > 0.0 else None
+        self._samples.append(
+            ThroughputSample(
+                time=time,
+                step=step,
+                tokens_per_sec=rate,
+                batch_size=timing.batch_size,
+                sequence_length=timing.sequence_length,
+            )
+        )
+        if tokens is not None:
+            self._tokens += tokens
+            self._seconds += seconds
+            past = 1.0 - self._rule.ema_alpha
+            self._ema_tokens = past * self._ema_tokens + self._rule.ema_alpha * tokens
+            self._ema_seconds = past * self._ema_seconds + self._rule.ema_alpha * seconds
+        if self.steps > self._rule.warm_up_steps:
+            self._compared.append(timing)
+            if rate is not None and self._baseline is None:
+                self._first_rates.append(rate)
+                if len(self._first_rates) == self._rule.baseline_steps:
+                    self._baseline = _finite(median(self._first_rates))
+
+    @property
+    def current(self) -> float | None:
+        """Of the window."""
+        return _rate(self._window)
+
+    @property
+    def ema(self) -> float | None:
+        """The moving average."""
+        return _finite(self._ema_tokens / self._ema_seconds) if self._ema_seconds > 0.0 else None
+
+    @property
+    def average(self) -> float | None:
+        """Of all steps."""
+        return _finite(self._tokens / self._seconds) if self._seconds > 0.0 else None
+
+    @property
+    def baseline(self) -> float | None:
+        """The median rate of the first steps after warming up; it stays as it is once it is known."""
+        return self._baseline
+
+    @property
+    def trend(self) -> TrendWord:
+        """The newer half of the window beside its older half; "improving" is faster."""
+        if len(self._compared) < self._rule.trend_min_steps:
+            return "unknown"
+        every = list(self._compared)
+        older, newer = _rate(every[: len(every) // 2]), _rate(every[len(every) // 2 :])
+        if not older or newer is None:
+            return "unknown"
+        change = newer / older - 1.0
+        if abs(change) <= self._rule.trend_share:
+            return "stable"
+        return "improving" if change > 0.0 else "degrading"
+
+    @property
+    def seconds_per_step(self) -> float | None:
+        """Mean active time of a step of the window."""
+        return _finite(sum(one.seconds for one in self._window) / len(self._window)) if self._window else None
+
+    @property
+    def data_wait_share(self) -> float | None:
+        """Share of the window's time that waited for data, of steps that say so."""
+        return _share([(one.data_wait_s, one.seconds) for one in self._window])
+
+    @property
+    def forward_backward_share(self) -> float | None:
+        """Share of forward and backward passes."""
+        return _share([(one.forward_backward_s, one.seconds) for one in self._window])
+
+    @property
+    def optimizer_share(self) -> float | None:
+        """Share of the optimizer."""
+        return _share([(one.optimizer_s, one.seconds) for one in self._window])
+
+    @property
+    def tokens_per_step(self) -> float | None:
+        """Mean tokens of a step of the window, of those whose tokens are known."""
+        known = [tokens for tokens in map(_tokens, self._window) if tokens is not None]
+        return _finite(sum(known) / len(known)) if known else None
+
+    def eta_s(self, total_steps: int | None, step: int) -> float | None:
+        """Active seconds from `step` to `total_steps`, at the window's pace; 0 at or behind the end."""
+        pace = self.seconds_per_step
+        return None if total_steps is None or pace is None else max(0, total_steps - step) * pace
+
+    def samples(self) -> list[ThroughputSample]:
+        """The newest steps, at most 60, oldest first."""
+        return list(self._samples)
+
+    def reasons(self, *, total_steps: int | None = None) -> dict[str, str]:
+        """Field of `Signals` -> why this fold does not know it: for those that are `None` or unknown now."""
+        if not self.steps:
+            nothing = "no step has been timed yet" if not self.left_out else "no step had a duration that is one"
+            return dict.fromkeys(_FIELDS, nothing)
+        known = {
+            "tokens_per_sec": self.current,
+            "tokens_per_sec_ema": self.ema,
+            "tokens_per_sec_avg": self.average,
+            "tokens_per_sec_baseline": self.baseline,
+            "throughput_trend": None if self.trend == "unknown" else 1.0,
+            "data_wait_share": self.data_wait_share,
+            "forward_backward_share": self.forward_backward_share,
+            "optimizer_share": self.optimizer_share,
+            "eta_s": self.eta_s(total_steps, 0),
+        }
+        return {field: self._reason(field) for field, value in known.items() if value is None}
+
+    def _reason(self, field: str) -> str:
+        """Why a field is not known although steps were timed."""
+        if field == "eta_s":
+            return "the number of planned steps is not known"
+        if field.endswith("_share"):
+            return "the steps do not say how their time was spent"
+        if self.current is None:
+            return "the tokens of the steps are not known" if not self._tokens else "the steps took no measurable time"
+        after, counted = self._rule.warm_up_steps, max(0, self.steps - self._rule.warm_up_steps)
+        if field == "tokens_per_sec_baseline":
+            return f"{len(self._first_rates)} of {self._rule.baseline_steps} steps after the first {after}"
+        if field == "throughput_trend" and counted < self._rule.trend_min_steps:
+            return f"{counted} of {self._rule.trend_min_steps} steps after the first {after}"
+        return "the tokens of too few steps are known"
+
+
+_FIELDS = (
+    "tokens_per_sec",
+    "tokens_per_sec_ema",
+    "tokens_per_sec_avg",
+    "tokens_per_sec_baseline",
+    "throughput_trend",
+    "seconds_per_step",
+    "eta_s",
+    "data_wait_share",
+    "forward_backward_share",
+    "optimizer_share",
+)
+
+
+def _tokens(timing: StepTiming) -> float | None:
+    """Tokens of a step, if it says a number of them."""
+    tokens = timing.tokens
+    return tokens if tokens is not None and 0.0 <= tokens < math.inf else None
+
+
+def _rate(timings: Iterable[StepTiming]) -> float | None:
+    """Tokens a second of some steps, of those whose tokens are known."""
+    known = [(tokens, one.seconds) for one in timings if (tokens := _tokens(one)) is not None]
+    seconds = sum(one[1] for one in known)
+    return _finite(sum(one[0] for one in known) / seconds) if seconds > 0.0 else None
+
+
+def _share(parts: list[tuple[float | None, float]]) -> float | None:
+    """Sum of the parts over the sum of the whole, of `(part, whole)` whose part is known; never above 1."""
+    known = [(part, whole) for part, whole in parts if part is not None and 0.0 <= part < math.inf]
+    whole = sum(one[1] for one in known)
+    share = _finite(sum(one[0] for one in known) / whole) if whole > 0.0 else None
+    return None if share is None else min(1.0, share)
+
+
+def _finite(value: float) -> float | None:
+    """The number, or None for one beyond what a double holds: sums of huge counts may be."""
+    return value if math.isfinite(value) else None
