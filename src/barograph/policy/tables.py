@@ -4,6 +4,14 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from barograph.policy.alert_tables import (
+    AdviceTable,
+    AlertTables,
+    LayerActivityTable,
+    StreamingTable,
+    ThroughputTable,
+)
+
 
 class RunStateTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When a silent run counts as crashed."""
@@ -177,4 +185,9 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     weight_stability: Annotated[WeightStabilityTable, Meta(description="For `analysis/weight_stability.py`.")]
     training_drift: Annotated[TrainingDriftTable, Meta(description="For `analysis/loss_curve.py`.")]
     gradient_ghost: Annotated[GradientGhostTable, Meta(description="For the optimizer's second moments.")]
+    streaming: Annotated[StreamingTable, Meta(description="For `analysis/streaming.py`.")]
+    layer_activity: Annotated[LayerActivityTable, Meta(description="For `analysis/layer_activity.py`.")]
+    throughput: Annotated[ThroughputTable, Meta(description="For `analysis/throughput.py`.")]
+    alerts: Annotated[AlertTables, Meta(description="What raises an alert while a model trains.")]
+    advice: Annotated[AdviceTable, Meta(description="When the advice is more than to go on.")]
     interpretation: Annotated[InterpretationTable, Meta(description="Words for findings.")]

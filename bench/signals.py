@@ -1,0 +1,319 @@
+"""How often the signals of a training are right, and what they cost: false alarms, what is found, and when.
+
+    python bench/signals.py [--runs N] [--repetitions N]
+
+Every curve goes through `TrainingWatch`, step by step, as a live training does, under the policy `default`; what
+`contract` says of the same curves stands beside it.
+
+- Flat Gaussian noise, 40 x 500 steps at 1 % and 10 %: episodes of spikes, plateaus, and directions of the trend.
+- A single jump by 1.15 at 1 % noise: found at its own step, or not.
+- Curves that still improve, from 11.0 to 3.3 by three power laws, with noise: the first plateau alert. And curves that
+  do stop improving: how often that is found.
+- A NaN at any step: the step of its alert.
+- Norms of gradients as healthy runs have them, and a jump by 30 in them.
+- Processor time of `step` and `layers`, per call.
+"""
+
+import argparse
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from barograph.analysis.layer_activity import LayerName, LayerValues
+from barograph.analysis.throughput import StepTiming
+from barograph.policy import Policy, load
+from barograph.policy.training_watch import TrainingWatch
+from barograph.records import Alert
+from measure import conditions, spread, table, target, write
+
+Floats = NDArray[np.float64]
+
+STEPS = 500
+PRETRAINING = 6_000
+FIRST, LAST = 11.0, 3.3
+TIMED = 10_000
+FLOORS = (0.0, 1.5, 2.5)
+MODULES = 196
+NOT_SHOWN = [
+    "Real curves: these are generated, with independent noise.",
+    "Losses that are averages over several steps.",
+    "The cost of writing what the watch says.",
+]
+
+
+class Found(Struct):
+    """What one curve gave."""
+
+    fired: dict[str, int]
+    """Condition -> the step of its first firing line."""
+    episodes: int
+    trend: str
+    plateau_steps: int
+    """Steps at which a plateau was on."""
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--runs", type=int, default=200)
+    arguments.add_argument("--repetitions", type=int, default=7)
+    given = arguments.parse_args()
+    about = conditions("numpy", "msgspec")
+    policies = {name: load(name) for name in ("default", "contract")}
+    measured = {
+        name: {
+            "flat": flat(policy, runs=40),
+            "flat_trend": flat_trend(policy, runs=given.runs),
+            "jump_x1.15": jumps(policy, runs=given.runs),
+            "still_improving": improving(policy, runs=max(4, given.runs // 20)),
+            "stopped_improving": stopped(policy, runs=max(4, given.runs // 10)),
+            "nan": nans(policy, runs=given.runs),
+            "gradient_norms": norms(policy, runs=given.runs // 5),
+        }
+        for name, policy in policies.items()
+    }
+    cost = costs(policies, repetitions=given.repetitions)
+    result = {
+        "conditions": about,
+        "measured": measured,
+        "cost_us": cost,
+        "targets": targets(measured["default"], cost),
+        "not_shown": NOT_SHOWN,
+    }
+    show(result)
+    write(result)
+
+
+def watched(
+    policy: Policy, losses: Iterable[float], *, gradient_norms: Iterable[float] | None = None, seconds: float = 0.5
+) -> Found:
+    """A curve, from step 1, through a watch."""
+    watch = TrainingWatch(policy)
+    found = Found({}, 0, "unknown", 0)
+    beside: Iterator[float] | None = None if gradient_norms is None else iter(gradient_norms)
+    step = 0
+    on = False
+    for step, loss in enumerate(losses, 1):
+        norm = None if beside is None else next(beside)
+        for record in watch.step(step, step * seconds, loss=loss, gradient_norm=norm):
+            if isinstance(record, Alert):
+                if record.state == "firing":
+                    found.fired.setdefault(record.condition, step)
+                on = record.state == "firing" if record.condition == "plateau" else on
+        found.plateau_steps += on
+    signals = watch.signals(step, step * seconds)
+    found.episodes, found.trend = signals.spikes, signals.loss_trend
+    return found
+
+
+def noise(runs: int, *, steps: int, relative: float, seed: int) -> Iterator[Floats]:
+    random = np.random.default_rng(seed)
+    for _ in range(runs):
+        yield 1.0 + relative * random.standard_normal(steps)
+
+
+def flat(policy: Policy, *, runs: int) -> dict[str, object]:
+    """Alerts on noise about 2.0 nats, at 1 % and at 10 %."""
+    given: dict[str, object] = {}
+    for relative in (0.01, 0.1):
+        found = [watched(policy, (2.0 * one).tolist()) for one in noise(runs, steps=STEPS, relative=relative, seed=1)]
+        given[f"noise {relative:.0%}"] = {
+            "runs": runs,
+            "steps": STEPS,
+            "spike_episodes": sum(one.episodes for one in found),
+            "runs_with_a_plateau_alert": sum("plateau" in one.fired for one in found),
+        }
+    return given
+
+
+def flat_trend(policy: Policy, *, runs: int) -> dict[str, object]:
+    """Share of flat curves whose trend is said to go somewhere at their end."""
+    found = [watched(policy, (2.0 * one).tolist()) for one in noise(runs, steps=STEPS, relative=0.02, seed=2)]
+    return {"runs": runs, "false_alarms": sum(one.trend not in ("stable", "unknown") for one in found) / runs}
+
+
+def jumps(policy: Policy, *, runs: int) -> dict[str, object]:
+    """One step at 1.15 times the level, 1 % noise: share of alerts at that very step."""
+    random = np.random.default_rng(3)
+    right = wrong = 0
+    for factors in noise(runs, steps=STEPS, relative=0.01, seed=4):
+        at = int(random.integers(60, STEPS))
+        losses = 2.0 * factors
+        losses[at - 1] *= 1.15
+        fired = watched(policy, losses.tolist()).fired.get("loss_spike")
+        right += fired == at
+        wrong += fired is not None and fired != at
+    return {"runs": runs, "found": right / runs, "at_another_step": wrong / runs}
+
+
+def power_law(floor: float) -> Floats:
+    """From 11.0 to 3.3 over 6,000 steps, and down to `floor` in the end: floor + (11 - floor) (1 + t / 20)^-b."""
+    steps = np.arange(PRETRAINING)
+    exponent = math.log((FIRST - floor) / (LAST - floor)) / math.log(1.0 + (PRETRAINING - 1) / 20.0)
+    return floor + (FIRST - floor) * (1.0 + steps / 20.0) ** -exponent
+
+
+def improving(policy: Policy, *, runs: int) -> dict[str, object]:
+    """Where the first plateau alert comes on curves that still improve, as a share of the curve; 1 is never."""
+    given: dict[str, object] = {}
+    for floor in FLOORS:
+        curve = power_law(floor)
+        for relative in (0.01, 0.03):
+            curves = noise(runs, steps=PRETRAINING, relative=relative, seed=5)
+            found = [watched(policy, (curve * one).tolist()) for one in curves]
+            first = [one.fired.get("plateau", PRETRAINING) / PRETRAINING for one in found]
+            given[f"floor {floor}, noise {relative:.0%}"] = {
+                "runs": runs,
+                "gain_of_the_last_quarter": 1.0 - curve[-1] / curve[PRETRAINING * 3 // 4],
+                "first_alert_share": {"least": min(first), "median": float(np.median(first))},
+                "share_of_steps_on": float(np.mean([one.plateau_steps / PRETRAINING for one in found])),
+            }
+    return given
+
+
+def stopped(policy: Policy, *, runs: int) -> dict[str, object]:
+    """Curves that fall for 1,000 steps and then stay, 3,000 in all: share that are found, and when."""
+    steps = np.arange(3_000)
+    curve = 2.0 + 3.0 * np.exp(-np.minimum(steps, 1_000) / 150.0)
+    given: dict[str, object] = {}
+    for relative in (0.01, 0.03):
+        curves = noise(runs, steps=3_000, relative=relative, seed=6)
+        first = [watched(policy, (curve * one).tolist()).fired.get("plateau") for one in curves]
+        known = [one for one in first if one is not None]
+        given[f"noise {relative:.0%}"] = {
+            "runs": runs,
+            "found": len(known) / runs,
+            "median_step": float(np.median(known)) if known else None,
+        }
+    return given
+
+
+def nans(policy: Policy, *, runs: int) -> dict[str, object]:
+    """A NaN or an infinity at one step of each run: share of alerts at that very step."""
+    random = np.random.default_rng(7)
+    right = 0
+    for place, factors in enumerate(noise(runs, steps=STEPS, relative=0.02, seed=8)):
+        at = int(random.integers(1, STEPS + 1))
+        losses = (2.0 * factors).tolist()
+        losses[at - 1] = (math.nan, math.inf, -math.inf)[place % 3]
+        right += watched(policy, losses).fired.get("non_finite_loss") == at
+    return {"runs": runs, "at_their_own_step": right / runs}
+
+
+def norms(policy: Policy, *, runs: int) -> dict[str, object]:
+    """Log-normal norms (0.3 in logarithms) that decay tenfold over 2,000 steps, and a jump by 30 in them."""
+    random = np.random.default_rng(9)
+    usual = np.exp(-np.log(10.0) * np.arange(2_000) / 2_000)
+    false = found = 0
+    for _ in range(runs):
+        healthy = usual * np.exp(0.3 * random.standard_normal(2_000))
+        fired = watched(policy, [2.0] * 2_000, gradient_norms=healthy.tolist()).fired
+        false += "exploding_gradients" in fired or "vanishing_gradients" in fired
+        at = int(random.integers(100, 2_001))
+        healthy[at - 1] = 30.0 * usual[at - 1]
+        fired = watched(policy, [2.0] * 2_000, gradient_norms=healthy.tolist()).fired
+        found += fired.get("exploding_gradients") == at
+    return {"runs": runs, "runs_with_a_false_alarm": false, "jumps_found": found / runs}
+
+
+def costs(policies: dict[str, Policy], *, repetitions: int) -> dict[str, object]:
+    """Microseconds of processor time per call: means over 10,000 calls, repeated."""
+    random = np.random.default_rng(10)
+    losses = ((2.0 + np.exp(-np.arange(TIMED) / 800.0)) * (1.0 + 0.01 * random.standard_normal(TIMED))).tolist()
+    gradients = np.exp(0.3 * random.standard_normal(TIMED)).tolist()
+    measured: dict[str, list[list[float]]] = {}
+    for _ in range(repetitions):
+        for name, policy in policies.items():
+            sound = timed(policy, losses, gradients)
+            measured.setdefault(f"step, {name}", []).append([sound])
+            broken = timed(policy, [math.nan] * TIMED, gradients)
+            measured.setdefault(f"step with a NaN, {name}", []).append([broken])
+        measured.setdefault("layers, 392 tensors", []).append([timed_layers(policies["default"])])
+    return {name: spread(values) for name, values in measured.items()}
+
+
+def timed(policy: Policy, losses: list[float], gradients: list[float]) -> float:
+    watch = TrainingWatch(policy, total_steps=TIMED)
+    timing = StepTiming(tokens=4096.0, seconds=0.1, data_wait_s=0.01, forward_backward_s=0.07, optimizer_s=0.02)
+
+    def every() -> None:
+        for step, loss in enumerate(losses):
+            norm = gradients[step]
+            watch.step(step, 0.1 * step, loss=loss, gradient_norm=norm, learning_rate=1e-4, timing=timing)
+
+    return 1e6 * processor_time(every) / len(losses)
+
+
+def timed_layers(policy: Policy) -> float:
+    names = tuple(
+        LayerName(f"model.layers.{place // 7}.self_attn.{'qkvoudg'[place % 7]}_proj", part)
+        for place in range(MODULES)
+        for part in ("A", "B")
+    )
+    random = np.random.default_rng(11)
+    collections = [
+        LayerValues(
+            names=names,
+            gradient=np.exp(random.standard_normal(2 * MODULES)),
+            weight=np.ones(2 * MODULES),
+            update=np.full(2 * MODULES, 1e-3),
+            kind="lora",
+        )
+        for _ in range(200)
+    ]
+    watch = TrainingWatch(policy)
+
+    def every() -> None:
+        for step, values in enumerate(collections):
+            watch.layers(step, 0.1 * step, values)
+
+    return 1e6 * processor_time(every) / len(collections)
+
+
+def processor_time(work: Callable[[], None]) -> float:
+    begun = time.process_time()
+    work()
+    return time.process_time() - begun
+
+
+def targets(found: dict[str, dict[str, object]], cost: dict[str, object]) -> list[dict[str, object]]:
+    spikes = sum(one["spike_episodes"] for one in found["flat"].values())  # type: ignore[index]
+    first = min(one["first_alert_share"]["least"] for one in found["still_improving"].values())  # type: ignore[index]
+    step = cost["step, default"]["median"]  # type: ignore[index]
+    return [
+        target("spike episodes on flat noise, 40 x 500 steps, 1 % and 10 %", float(spikes), 0.0),
+        target("flat curves whose trend goes somewhere, share", float(found["flat_trend"]["false_alarms"]), 0.10),  # type: ignore[arg-type]
+        target("jumps by 1.15 that are missed, share", 1.0 - found["jump_x1.15"]["found"], 0.05),  # type: ignore[operator]
+        target("NaNs without an alert at their own step, share", 1.0 - found["nan"]["at_their_own_step"], 0.0),  # type: ignore[operator]
+        target("improving curves: share of the curve left at the first plateau alert", 1.0 - first, 0.05),
+        target("processor time of a step, microseconds", step, 30.0),
+    ]
+
+
+def show(result: dict[str, object]) -> None:
+    for policy, found in result["measured"].items():  # type: ignore[attr-defined]
+        print(f"\npolicy {policy}")
+        for name, parts in found.items():
+            for part, values in _parts(parts):
+                print(f"  {name}{', ' if part else ''}{part}: {', '.join(_pairs(values))}")
+    cost = result["cost_us"]
+    rows = [[name, one["median"], one["min"], one["max"]] for name, one in cost.items()]  # type: ignore[attr-defined]
+    table("processor time, microseconds per call", ["call", "median", "min", "max"], rows)
+
+
+def _parts(values: dict[str, object]) -> Iterator[tuple[str, dict[str, object]]]:
+    if any(isinstance(one, dict) for one in values.values()):
+        yield from values.items()  # type: ignore[misc]
+    else:
+        yield "", values
+
+
+def _pairs(values: dict[str, object]) -> list[str]:
+    return [f"{name} {one:.4g}" if isinstance(one, float) else f"{name} {one}" for name, one in values.items()]
+
+
+if __name__ == "__main__":
+    main()

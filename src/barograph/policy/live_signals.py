@@ -1,0 +1,122 @@
+"""The record `Signals` of the folds over a training: each part of it from one fold, so that one that fails leaves the
+others as they are."""
+
+import math
+from collections.abc import Mapping
+
+from msgspec.structs import replace
+
+from barograph.analysis.plateau import PlateauResult
+from barograph.analysis.streaming import StreamingLoss
+from barograph.analysis.throughput import Throughput
+from barograph.policy.evaluation_conditions import Evaluations
+from barograph.records.signals import Signals
+
+OF_LOSSES = (
+    "streaming_ce",
+    "loss_variance",
+    "loss_noise",
+    "loss_trend",
+    "loss_change_per_1000",
+    "loss_change_low",
+    "loss_change_high",
+)
+OF_PLATEAU = ("plateau", "expected_gain_high")
+OF_THROUGHPUT = (
+    "tokens_per_sec",
+    "tokens_per_sec_ema",
+    "tokens_per_sec_avg",
+    "tokens_per_sec_baseline",
+    "throughput_trend",
+    "seconds_per_step",
+    "eta_s",
+    "data_wait_share",
+    "forward_backward_share",
+    "optimizer_share",
+)
+OF_EVALUATIONS = ("validation_loss", "val_train_gap")
+
+NOTHING = {
+    "learning_rate": "no learning rate is logged",
+    "gradient_norm": "no norm of the gradients is known",
+    "token_entropy": "no logits were looked at yet",
+    "top1_probability": "no logits were looked at yet",
+    "mfu": "the FLOPs of the model or the peak of the device are not known",
+    "overhead_share": "nobody measured it yet",
+}
+"""Field -> why it is null as long as nobody says more."""
+
+
+def with_losses(signals: Signals, fold: StreamingLoss) -> Signals:
+    """With what the losses say."""
+    trend = fold.trend
+    return replace(
+        signals,
+        streaming_ce=fold.streaming_ce,
+        loss_variance=fold.variance,
+        loss_noise=fold.noise,
+        non_finite=fold.non_finite,
+        loss_trend="unknown" if trend is None else trend.word,
+        loss_change_per_1000=None if trend is None else trend.change_per_1000,
+        loss_change_low=None if trend is None else trend.low,
+        loss_change_high=None if trend is None else trend.high,
+        why={**signals.why, **fold.reasons()},
+    )
+
+
+def with_plateau(signals: Signals, found: PlateauResult) -> Signals:
+    """With what is still to be gained."""
+    why = {}
+    if found.plateau is None:
+        why = dict.fromkeys(OF_PLATEAU, found.why)
+    elif found.expected_gain_high is None:
+        why = {"expected_gain_high": "the policy's rule for a plateau has no upper bound"}
+    return replace(
+        signals,
+        plateau=found.plateau,
+        expected_gain_high=found.expected_gain_high,
+        why={**signals.why, **why},
+    )
+
+
+def with_throughput(signals: Signals, fold: Throughput, *, total_steps: int | None) -> Signals:
+    """With how fast it goes."""
+    return replace(
+        signals,
+        tokens_per_sec=fold.current,
+        tokens_per_sec_ema=fold.ema,
+        tokens_per_sec_avg=fold.average,
+        tokens_per_sec_baseline=fold.baseline,
+        throughput_trend=fold.trend,
+        seconds_per_step=fold.seconds_per_step,
+        eta_s=fold.eta_s(total_steps, signals.step),
+        data_wait_share=fold.data_wait_share,
+        forward_backward_share=fold.forward_backward_share,
+        optimizer_share=fold.optimizer_share,
+        why={**signals.why, **fold.reasons(total_steps=total_steps)},
+    )
+
+
+def with_evaluations(signals: Signals, fold: Evaluations) -> Signals:
+    """With the newest evaluation loss."""
+    newest = fold.newest
+    if newest is None:
+        return replace(signals, why={**signals.why, **dict.fromkeys(OF_EVALUATIONS, "no evaluation loss is logged")})
+    gap = None if newest.training_loss is None else newest.loss - newest.training_loss
+    why = {} if gap is not None else {"val_train_gap": "no training loss was known at that evaluation"}
+    return replace(signals, validation_loss=newest.loss, val_train_gap=gap, why={**signals.why, **why})
+
+
+def explained(signals: Signals, reasons: Mapping[str, str]) -> Signals:
+    """With `reasons` before its own for whatever is not known, and without those of what is."""
+    why = {}
+    for name, reason in {**NOTHING, **signals.why, **reasons}.items():
+        if name.startswith("conditions.") or _missing(signals, name):
+            why[name] = reason
+    return replace(signals, why=why)
+
+
+def _missing(signals: Signals, name: str) -> bool:
+    """Whether a field is not known; a name that is no field is a reason of its own."""
+    value = getattr(signals, name, None)
+    return value is None or value == "unknown" or (name == "val_train_gap" and not math.isfinite(value))

@@ -1,0 +1,399 @@
+"""The watch over a training: its folds, its conditions and its advice in one place, live and over logs alike.
+
+Observations come in, records come out. Each fold is a part of its own: one that raises is left out from then on, its
+conditions are in error and its fields null, with the reason, and the others go on. Nothing here waits, reads a clock or
+grows with the length of the training.
+"""
+
+import math
+import secrets
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import ParamSpec, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from barograph.analysis.layer_activity import LayerActivity, LayerValues
+from barograph.analysis.plateau import Plateau
+from barograph.analysis.streaming import StreamingLoss
+from barograph.analysis.throughput import StepTiming, Throughput
+from barograph.policy import live_signals, rules
+from barograph.policy.advice import Save, Situation, advice
+from barograph.policy.checked import Checked, unknown
+from barograph.policy.evaluation_watch import EvaluationWatch
+from barograph.policy.gradient_watch import GradientWatch
+from barograph.policy.learning_rate_conditions import (
+    Schedule,
+    learning_rate_high,
+    learning_rate_low,
+    schedule_after,
+)
+from barograph.policy.logged_names import logged
+from barograph.policy.loss_conditions import NOT_PROGRESS, LossSpikes, masked_loss, non_finite_loss, plateau
+from barograph.policy.machine_conditions import disk_full, gpu_memory, gpu_temperature, throughput_degraded
+from barograph.policy.pace import Pace
+from barograph.policy.tables import Policy
+from barograph.policy.watched_conditions import WatchedConditions, fired
+from barograph.records import Advice, Alert, Hardware, Record, Signals
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+SIGNALS_S = 5.0
+"""Seconds between lines of signals while no condition changes."""
+
+SAVES = 256
+"""Checkpoints that advice knows, the newest."""
+
+LOOKS = 5
+"""The throughput is looked at so often while its window is filled once: a single step that hangs is in it for no more
+looks than that."""
+
+_CONDITIONS: dict[str, tuple[str, ...]] = {
+    "non_finite_loss": ("non_finite_loss",),
+    "masked_loss": ("masked_loss",),
+    "spikes": ("loss_spike",),
+    "plateau": ("plateau",),
+    "gradients": ("exploding_gradients", "vanishing_gradients"),
+    "learning_rate": ("learning_rate_high", "learning_rate_low"),
+    "throughput": ("throughput_degraded",),
+    "layers": ("dead_layers", "gradient_imbalance"),
+    "evaluations": ("val_train_gap",),
+    "calibration": ("poor_calibration",),
+    "scores": ("constant_evaluation",),
+    "gpu_memory": ("gpu_memory",),
+    "gpu_temperature": ("gpu_temperature",),
+    "disk_full": ("disk_full",),
+}
+"""Part -> the conditions that it looks for."""
+
+_FIELDS: dict[str, tuple[str, ...]] = {
+    "losses": live_signals.OF_LOSSES,
+    "plateau": live_signals.OF_PLATEAU,
+    "throughput": live_signals.OF_THROUGHPUT,
+    "evaluations": live_signals.OF_EVALUATIONS,
+    "advice": ("advice",),
+}
+"""Part -> the fields of `Signals` that it fills."""
+
+_WITHOUT: dict[str, tuple[str, ...]] = {
+    "gradient_norm": ("exploding_gradients", "vanishing_gradients"),
+    "learning_rate": ("learning_rate_high", "learning_rate_low"),
+    "tokens_per_sec": ("throughput_degraded",),
+    "layers": ("dead_layers", "gradient_imbalance"),
+    "validation_loss": ("val_train_gap",),
+    "hardware": ("gpu_memory", "gpu_temperature", "disk_full"),
+}
+"""Field, or what is observed -> conditions that know nothing without it."""
+
+
+class _TokensSeen(Struct, frozen=True):
+    """How many tokens had been trained on, and when."""
+
+    step: int
+    time: float
+    tokens: float
+
+
+class _Newest(Struct):
+    """The newest of the numbers that no fold keeps; None is not measured."""
+
+    step: int = 0
+    loss_step: int = -1
+    loss: float | None = None
+    token_entropy: float | None = None
+    top1_probability: float | None = None
+    mfu: float | None = None
+    overhead_share: float | None = None
+    own_alert: Alert | None = None
+    own_alerts: int = 0
+
+
+class TrainingWatch:
+    """A fold over one attempt of a training: the records that its steps, metrics, layers and machine give rise to."""
+
+    def __init__(
+        self, policy: Policy, *, total_steps: int | None = None, new_id: Callable[[], str] | None = None
+    ) -> None:
+        self._policy = policy
+        self._conditions = WatchedConditions(policy, new_id=new_id or (lambda: secrets.token_hex(8)))
+        self._losses = StreamingLoss(rules.streaming(policy))
+        self._plateau = Plateau(rules.plateau(policy))
+        self._spikes = LossSpikes(policy.alerts.loss_spike)
+        self._gradients = GradientWatch(policy, self._conditions)
+        self._evaluations = EvaluationWatch(policy, self._conditions)
+        self._schedule: Schedule | None = None
+        self._saves: deque[Save] = deque(maxlen=SAVES)
+        self._newest = _Newest()
+        self._norms_of_steps = False
+        self._timed = False
+        self._tokens: _TokensSeen | None = None
+        self._rewards = False
+        self._failed: dict[str, str] = {}
+        self._unavailable: dict[str, str] = {}
+        self._pace = Pace(burst=20, every_s=1.0)
+        self._signals_at = -math.inf
+        self._advice: Advice | None = None
+        self.throughput = Throughput(rules.throughput(policy))
+        """Rates and samples as they stand."""
+        self.total_steps = total_steps
+        """Planned steps; None if not known."""
+
+    def step(
+        self,
+        step: int,
+        time: float,
+        *,
+        loss: float | None,
+        gradient_norm: float | None = None,
+        learning_rate: float | None = None,
+        token_entropy: float | None = None,
+        top1_probability: float | None = None,
+        timing: StepTiming | None = None,
+    ) -> list[Record]:
+        """One optimizer step: `loss` in nats, `gradient_norm` before clipping; None is not measured."""
+        newest = self._newest
+        newest.step = step
+        if gradient_norm is not None:
+            self._norms_of_steps = True
+            self._guarded("gradients", self._gradients.update, step, time, gradient_norm)
+        if loss is not None:
+            newest.loss_step, newest.loss = step, loss
+            self._guarded("losses", self._losses.update, step, loss)
+            self._guarded("non_finite_loss", self._look_at_loss, step, time, loss)
+            self._guarded("masked_loss", self._look_for_mask, step, time)
+            self._guarded("spikes", self._look_for_spike, step, time, loss)
+            self._guarded("plateau", self._look_for_plateau, step, time, loss)
+        if learning_rate is not None:
+            self._guarded("learning_rate", self._look_at_rate, step, time, learning_rate)
+        if timing is not None:
+            self._timed = True
+            self._guarded("throughput", self._look_at_speed, step, time, timing)
+        if token_entropy is not None:
+            newest.token_entropy = token_entropy
+        if top1_probability is not None:
+            newest.top1_probability = top1_probability
+        return self._due(time)
+
+    def metrics(self, step: int, time: float, values: Mapping[str, float]) -> list[Record]:
+        """What a trainer or a user logged. The losses of steps are not taken from here, and norms of gradients and
+        counts of tokens only while `step` brings none."""
+        said = self._guarded("metrics", logged, values)
+        if said is None:
+            return self._due(time)
+        newest = self._newest
+        newest.step = max(step, newest.step)
+        self._rewards = self._rewards or said.rewards
+        if said.learning_rate is not None:
+            self._guarded("learning_rate", self._look_at_rate, step, time, said.learning_rate)
+        if said.gradient_norm is not None and not self._norms_of_steps:
+            self._guarded("gradients", self._gradients.update, step, time, said.gradient_norm)
+            if newest.loss_step == step:
+                self._guarded("masked_loss", self._look_for_mask, step, time)
+        if said.token_entropy is not None:
+            newest.token_entropy = said.token_entropy
+        if said.top1_probability is not None:
+            newest.top1_probability = said.top1_probability
+        if said.tokens_seen is not None and not self._timed:
+            self._guarded("throughput", self._look_at_tokens, step, time, said.tokens_seen)
+        if said.validation_loss is not None:
+            about = self._losses.streaming_ce
+            self._guarded("evaluations", self._evaluations.loss, step, time, said.validation_loss, training_loss=about)
+        if said.calibration is not None:
+            self._guarded("calibration", self._evaluations.calibration, step, time, said.calibration)
+        if said.scores:
+            self._guarded("scores", self._evaluations.scores, step, time, said.scores)
+        return self._due(time)
+
+    def layers(self, step: int, time: float, values: LayerValues) -> list[Record]:
+        """One collection of the norms of layers."""
+        self._newest.step = max(step, self._newest.step)
+        self._guarded("layers", self._gradients.layers, step, time, values)
+        return self._due(time)
+
+    def hardware(self, sample: Hardware) -> list[Record]:
+        """What the machine says of itself."""
+        alerts = self._policy.alerts
+        looks: dict[str, Callable[[], Checked]] = {
+            "gpu_memory": lambda: gpu_memory(sample, table=alerts.gpu_memory),
+            "gpu_temperature": lambda: gpu_temperature(sample, table=alerts.gpu_temperature),
+            "disk_full": lambda: disk_full(sample, table=alerts.disk_full),
+        }
+        for name, look in looks.items():
+            found = self._guarded(name, look)
+            if found is not None:
+                self._conditions.judge(name, found, step=self._newest.step, time=sample.time)
+        return self._due(sample.time)
+
+    def planned(self, total_steps: int | None) -> None:
+        """How many steps the training will make; None if nobody knows."""
+        self.total_steps = total_steps
+
+    def saved(self, step: int, name: str) -> None:
+        """A checkpoint was saved: advice may name it."""
+        self._saves.append(Save(step, name))
+
+    def measured(self, *, mfu: float | None = None, overhead_share: float | None = None) -> None:
+        """What only those can know who collect: model FLOPs utilisation, and our own share of the wall time."""
+        newest = self._newest
+        newest.mfu = newest.mfu if mfu is None else mfu
+        newest.overhead_share = newest.overhead_share if overhead_share is None else overhead_share
+
+    def alert(self, record: Alert) -> None:
+        """An alert of the training's own; it is counted for the advice."""
+        self._newest.own_alert = record
+        self._newest.own_alerts += 1
+
+    def unavailable(self, name: str, reason: str) -> None:
+        """Why a field of `Signals`, a condition, `layers` or `hardware` is not measured."""
+        self._unavailable[name] = reason
+        words = self._conditions.words()
+        for condition in _WITHOUT.get(name, (name.removeprefix("conditions."),)):
+            if words.get(condition) == "no_data":
+                self._conditions.unknown(condition, reason)
+
+    def end(self, time: float) -> list[Record]:
+        """The last lines: counts that are still to be told, the signals and the advice."""
+        self._conditions.end(time)
+        return self._due(time, at_once=True)
+
+    def signals(self, step: int, time: float) -> Signals:
+        """Everything that is known at `step`."""
+        newest = self._newest
+        told = Signals(
+            step=step,
+            time=time,
+            spikes=self._spikes.episodes,
+            learning_rate=None if self._schedule is None else self._schedule.rate,
+            gradient_norm=self._gradients.norm,
+            token_entropy=newest.token_entropy,
+            top1_probability=newest.top1_probability,
+            mfu=newest.mfu,
+            overhead_share=newest.overhead_share,
+        )
+        parts: dict[str, Callable[[Signals], Signals]] = {
+            "losses": lambda told: live_signals.with_losses(told, self._losses),
+            "plateau": lambda told: live_signals.with_plateau(told, self._plateau.result),
+            "throughput": lambda told: live_signals.with_throughput(
+                told, self.throughput, total_steps=self.total_steps
+            ),
+            "evaluations": lambda told: live_signals.with_evaluations(told, self._evaluations.losses),
+        }
+        for part, with_it in parts.items():
+            told = self._guarded(part, with_it, told) or told
+        told = replace(told, conditions=self._conditions.words())
+        failed = {field: reason for part, reason in self._failed.items() for field in _FIELDS.get(part, ())}
+        return live_signals.explained(told, {**self._unavailable, **self._conditions.reasons(), **failed})
+
+    @property
+    def layer_activity(self) -> LayerActivity:
+        """The layers as they stand."""
+        return self._gradients.layer_activity
+
+    @property
+    def active(self) -> list[Alert]:
+        """The open alerts as they stand, pending ones included, in the policy's order."""
+        return self._conditions.active
+
+    @property
+    def advice(self) -> Advice | None:
+        """The newest advice; None before the first."""
+        return self._advice
+
+    def _look_at_loss(self, step: int, time: float, loss: float) -> None:
+        self._conditions.judge("non_finite_loss", non_finite_loss(step, loss), step=step, time=time)
+
+    def _look_for_mask(self, step: int, time: float) -> None:
+        found = masked_loss(step, self._newest.loss, self._gradients.norm_at(step))
+        self._conditions.judge("masked_loss", found, step=step, time=time)
+
+    def _look_for_spike(self, step: int, time: float, loss: float) -> None:
+        found = self._spikes.update(step, loss)
+        self._conditions.judge("loss_spike", unknown(NOT_PROGRESS) if self._rewards else found, step=step, time=time)
+
+    def _look_for_plateau(self, step: int, time: float, loss: float) -> None:
+        self._plateau.update(step, loss)
+        gain = self._policy.alerts.plateau.min_gain
+        found = unknown(NOT_PROGRESS) if self._rewards else plateau(step, self._plateau.result, min_gain=gain)
+        self._conditions.judge("plateau", found, step=step, time=time)
+
+    def _look_at_rate(self, step: int, time: float, rate: float) -> None:
+        alerts = self._policy.alerts
+        self._schedule = schedule_after(self._schedule, step, rate)
+        self._conditions.judge(
+            "learning_rate_high", learning_rate_high(step, rate, table=alerts.learning_rate_high), step=step, time=time
+        )
+        low = learning_rate_low(step, rate, total_steps=self.total_steps, table=alerts.learning_rate_low)
+        self._conditions.judge("learning_rate_low", low, step=step, time=time)
+
+    def _look_at_speed(self, step: int, time: float, timing: StepTiming) -> None:
+        fold = self.throughput
+        fold.update(step, time, timing)
+        if fold.steps % max(1, self._policy.throughput.window // LOOKS):
+            return
+        found = throughput_degraded(step, fold, table=self._policy.alerts.throughput_degraded)
+        self._conditions.judge("throughput_degraded", found, step=step, time=time)
+
+    def _look_at_tokens(self, step: int, time: float, tokens: float) -> None:
+        """The pace between two logs that count tokens, as that of one step; pauses between them are in it."""
+        before, self._tokens = self._tokens, _TokensSeen(step, time, tokens)
+        if before is None or step <= before.step or not time > before.time or tokens < before.tokens:
+            return
+        steps = step - before.step
+        pace = StepTiming(tokens=(tokens - before.tokens) / steps, seconds=(time - before.time) / steps)
+        self._look_at_speed(step, time, pace)
+
+    def _due(self, time: float, *, at_once: bool = False) -> list[Record]:
+        """The records to write now: alerts when there are any, signals and advice now and then."""
+        conditions = self._conditions
+        since = time - self._signals_at
+        waited = (
+            since >= SIGNALS_S or since < -SIGNALS_S
+        )  # a clock may be set back, and observers are not quite in step
+        if not (at_once or waited or (conditions.changed and self._pace.may(time))):
+            if not conditions.lines:
+                return []
+            lines, conditions.lines = conditions.lines, []
+            return [*lines]
+        told = self.signals(self._newest.step, time)
+        new = self._guarded("advice", self._advised, told)
+        lines, conditions.lines, conditions.changed = conditions.lines, [], False
+        self._signals_at = time
+        return [*lines, told] if new is None else [*lines, told, new]
+
+    def _advised(self, told: Signals) -> Advice | None:
+        """New advice, if it says something else than the last."""
+        situation = Situation(
+            step=told.step,
+            total_steps=self.total_steps,
+            alerts=fired(self._conditions.active),
+            schedule=self._schedule,
+            evaluations=self._evaluations.losses,
+            plateau=None if "plateau" in self._failed or self._rewards else self._plateau.result,
+            trend="unknown" if self._rewards else told.loss_trend,
+            change_per_1000=told.loss_change_per_1000,
+            spikes=() if self._rewards else tuple(self._spikes.newest),
+            saves=tuple(self._saves),
+            own=self._newest.own_alert,
+            own_count=self._newest.own_alerts,
+        )
+        items = advice(situation, table=self._policy.advice)
+        before = [] if self._advice is None else self._advice.items
+        self._advice = Advice(time=told.time, step=told.step, items=items, policy=self._policy.name)
+        told_before = [(one.action, one.subjects, one.confidence) for one in before]
+        same = told_before == [(one.action, one.subjects, one.confidence) for one in items]
+        return None if same else self._advice
+
+    def _guarded(self, part: str, look: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """What `look` returns; None if this part has failed, now or before."""
+        if part in self._failed:
+            return None
+        try:
+            return look(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - a fold that fails must not break the others, nor the training
+            reason = f"it could not be derived: {type(error).__name__}: {error}"[:300]
+            self._failed[part] = reason
+            for condition in _CONDITIONS.get(part, ()):
+                self._conditions.failed(condition, reason)
+            return None

@@ -1,0 +1,180 @@
+"""The advice names what it rests on, and never says stop while there is something left to gain."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from barograph.analysis.plateau import PlateauResult
+from barograph.policy import load
+from barograph.policy.advice import Save, Situation, advice, evaluation_falls, schedule_over
+from barograph.policy.evaluation_conditions import Evaluation, Evaluations
+from barograph.policy.learning_rate_conditions import Schedule
+from barograph.records import Alert
+from barograph.records.signals import TrendWord
+
+TABLE = load("default").advice
+FLAT = PlateauResult(
+    plateau=True,
+    expected_gain=0.001,
+    expected_gain_high=0.005,
+    rising=False,
+    horizon_steps=250.0,
+    steps=250,
+    why="by the last 250 losses, the next 250 steps gain 0.1%, at most 0.5%",
+)
+OVER = Schedule(step=1000, rate=1e-6, peak=1e-4)
+
+
+def evaluated(*losses: float) -> Evaluations:
+    fold = Evaluations()
+    for place, loss in enumerate(losses):
+        fold.update(Evaluation(100 * (place + 1), loss, 1.0))
+    return fold
+
+
+def fired(condition: str, *subjects: str, first_step: int = 500) -> Alert:
+    return Alert(
+        time=1.0,
+        title=f"There is {condition}",
+        condition=condition,
+        id="a",
+        first_step=first_step,
+        step=900,
+        count=3,
+        subjects=list(subjects),
+    )
+
+
+NOW = Situation(
+    step=1000,
+    total_steps=None,
+    alerts={},
+    schedule=None,
+    evaluations=Evaluations(),
+    plateau=None,
+    trend="unknown",
+    change_per_1000=None,
+    spikes=(),
+    saves=(),
+)
+
+
+def actions(situation: Situation) -> list[str]:
+    return [item.action for item in advice(situation, table=TABLE)]
+
+
+@given(
+    flat=st.booleans(),
+    rate=st.none() | st.floats(0.0, 1e-4),
+    total=st.none() | st.integers(500, 2000),
+    losses=st.lists(st.floats(0.5, 2.0), max_size=8),
+    conditions=st.sets(st.sampled_from(["non_finite_loss", "loss_spike", "dead_layers", "exploding_gradients"])),
+    spikes=st.lists(st.integers(0, 1000), max_size=5).map(sorted),
+    trend=st.sampled_from(["improving", "stable", "degrading", "unknown"]),
+)
+def test_never_stop_while_something_is_left_to_gain(
+    flat: bool,
+    rate: float | None,
+    total: int | None,
+    losses: list[float],
+    conditions: set[str],
+    spikes: list[int],
+    trend: TrendWord,
+) -> None:
+    situation = replace(
+        NOW,
+        plateau=FLAT if flat else replace(FLAT, plateau=False),
+        schedule=None if rate is None else Schedule(1000, rate, 1e-4),
+        total_steps=total,
+        evaluations=evaluated(*losses),
+        alerts={name: fired(name) for name in conditions},
+        spikes=tuple(spikes),
+        trend=trend,
+    )
+    items = advice(situation, table=TABLE)
+    assert items
+    assert all(item.because and item.text for item in items)
+    assert len({item.action for item in items}) == len(items)
+    if any(item.action == "stop" for item in items):
+        assert flat
+        assert schedule_over(situation, table=TABLE)
+        assert not evaluation_falls(situation, table=TABLE)
+        assert items[0].action == "stop"
+        assert "continue" not in {item.action for item in items}
+
+
+def test_stop_needs_all_three_and_is_sure_only_with_evaluations() -> None:
+    all_three = replace(NOW, plateau=FLAT, schedule=OVER, evaluations=evaluated(1.5, 1.0, 1.1, 1.1, 1.1))
+    stop = advice(all_three, table=TABLE)[0]
+    assert (stop.action, stop.confidence) == ("stop", "high")
+    assert len(stop.because) == 3
+    assert "step 1000" in stop.because[0]
+    unsure = advice(replace(all_three, evaluations=Evaluations()), table=TABLE)[0]
+    assert (unsure.action, unsure.confidence) == ("stop", "low")
+    for missing in (
+        replace(all_three, plateau=replace(FLAT, plateau=False)),
+        replace(all_three, plateau=replace(FLAT, plateau=None)),
+        replace(all_three, plateau=None),
+        replace(all_three, schedule=Schedule(1000, 5e-5, 1e-4)),
+        replace(all_three, schedule=None),
+        replace(all_three, evaluations=evaluated(1.5, 1.2, 1.0)),
+    ):
+        assert "stop" not in actions(missing)
+
+
+def test_a_schedule_that_decays_and_an_evaluation_that_falls_are_reasons_to_go_on() -> None:
+    decays = advice(replace(NOW, plateau=FLAT, schedule=Schedule(1000, 5e-5, 1e-4)), table=TABLE)
+    assert "has not decayed yet" in decays[-1].text
+    falls = advice(replace(NOW, plateau=FLAT, schedule=OVER, evaluations=evaluated(2.0, 1.5)), table=TABLE)
+    assert "may still fall" in falls[-1].text
+    assert actions(replace(NOW, trend="improving")) == ["continue"]
+    assert advice(replace(NOW, trend="improving"), table=TABLE)[0].confidence == "high"
+    assert advice(NOW, table=TABLE)[0].confidence == "low"
+
+
+@pytest.mark.parametrize("condition", ["non_finite_loss", "masked_loss"])
+def test_a_lost_loss_goes_back_to_the_checkpoint_before_it(condition: str) -> None:
+    saves = (Save(200, "checkpoint-200"), Save(400, "checkpoint-400"), Save(600, "checkpoint-600"))
+    situation = replace(NOW, alerts={condition: fired(condition)}, saves=saves, plateau=FLAT, schedule=OVER)
+    (item,) = advice(situation, table=TABLE)
+    assert (item.action, item.confidence, item.subjects) == ("use_checkpoint", "high", ["checkpoint-400"])
+    assert "step 500" in item.because[0]
+    (without,) = advice(replace(situation, saves=()), table=TABLE)
+    assert (without.action, without.subjects) == ("use_checkpoint", [])
+
+
+def test_the_best_checkpoint_is_named_once_the_evaluation_rises() -> None:
+    saves = (Save(100, "checkpoint-100"), Save(210, "checkpoint-210"), Save(500, "checkpoint-500"))
+    situation = replace(NOW, evaluations=evaluated(1.5, 1.0, 1.1, 1.2, 1.3), saves=saves)
+    item = advice(situation, table=TABLE)[0]
+    assert (item.action, item.confidence, item.subjects) == ("use_checkpoint", "medium", ["checkpoint-210"])
+    assert "least at step 200, 1, and is 1.3 at step 500" in item.text
+    surer = advice(replace(situation, alerts={"val_train_gap": fired("val_train_gap")}), table=TABLE)[0]
+    assert surer.confidence == "high"
+    assert "use_checkpoint" not in actions(replace(situation, evaluations=evaluated(1.5, 1.0, 1.1)))
+
+
+def test_spikes_and_explosions_lower_the_learning_rate() -> None:
+    assert actions(replace(NOW, spikes=(100, 200, 300))) == ["lower_learning_rate", "continue"]
+    assert actions(replace(NOW, spikes=(100, 200))) == ["continue"]
+    assert actions(replace(NOW, step=50_000, spikes=(100, 200, 300))) == ["continue"], "long ago"
+    assert actions(replace(NOW, alerts={"exploding_gradients": fired("exploding_gradients")}))[0] == (
+        "lower_learning_rate"
+    )
+
+
+def test_layers_to_inspect_are_named() -> None:
+    layers = [f"model.layers.{block}" for block in range(30)]
+    situation = replace(NOW, alerts={"dead_layers": fired("dead_layers", *layers)})
+    item = advice(situation, table=TABLE)[0]
+    assert (item.action, item.confidence) == ("inspect_layers", "high")
+    assert item.subjects == layers[:20]
+    assert "model.layers.0, model.layers.1, model.layers.2 and 17 more" in item.text
+    assert "since step 500, seen 3 times" in item.because[0]
+
+
+def test_the_trainings_own_alerts_are_evidence() -> None:
+    own = Alert(time=1.0, title="The data ran out", step=77)
+    item = advice(replace(NOW, own=own, own_count=2), table=TABLE)[-1]
+    assert item.because == ["2 alerts of the training's own, the newest at step 77: The data ran out"]
