@@ -298,8 +298,8 @@ def one_training(folder: Path, width: int) -> dict[str, object]:
     class Timed(barograph.TrainerCallback):
         """Ours, with a timer around each hook and around what `training_step` makes it do."""
 
-        def _guarded(self, collector: str, act: Callable[..., None], *given: object) -> None:
-            timers.around("training_step", super()._guarded, collector, act, *given)
+        def _guarded(self, collector: str, act: Callable[..., None], *given: object) -> float:
+            return timers.around("training_step", super()._guarded, collector, act, *given)
 
     for name in [name for name in dir(transformers.TrainerCallback) if name.startswith("on_")]:
         setattr(Timed, name, timed_hook(timers, name, getattr(barograph.TrainerCallback, name)))

@@ -14,7 +14,14 @@ from barograph.collect import integration
 if TYPE_CHECKING:
     from barograph.collect.current import alert, finish, init, log
     from barograph.collect.hugging_face import TrainerCallback
+    from barograph.collect.monitors import (
+        create_alerts_manager,
+        create_lora_monitor,
+        create_streaming_tracker,
+        create_throughput_monitor,
+    )
     from barograph.collect.run import Run
+    from barograph.collect.status_writer import create_status_writer
 
 __version__ = "0.1.0"
 
@@ -25,11 +32,28 @@ _HOMES = {
     "finish": "barograph.collect.current",
     "Run": "barograph.collect.run",
     "TrainerCallback": "barograph.collect.hugging_face",
+    "create_lora_monitor": "barograph.collect.monitors",
+    "create_streaming_tracker": "barograph.collect.monitors",
+    "create_alerts_manager": "barograph.collect.monitors",
+    "create_throughput_monitor": "barograph.collect.monitors",
+    "create_status_writer": "barograph.collect.status_writer",
 }
 
 integration.install()
 
-__all__ = ["Run", "TrainerCallback", "alert", "finish", "init", "log"]
+__all__ = [
+    "Run",
+    "TrainerCallback",
+    "alert",
+    "create_alerts_manager",
+    "create_lora_monitor",
+    "create_status_writer",
+    "create_streaming_tracker",
+    "create_throughput_monitor",
+    "finish",
+    "init",
+    "log",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -11,7 +11,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from barograph.collect.device_values import CudaValue, HostValue, delivered, device_value, is_tensor
+from barograph.collect.device_values import (
+    ABSENT,
+    CudaValue,
+    CudaVector,
+    HostValue,
+    complete,
+    delivered,
+    device_value,
+    device_vector,
+    is_tensor,
+)
 from barograph.journal import NotYet
 
 NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
@@ -92,6 +102,29 @@ def test_memory_that_was_never_written_holds_no_value() -> None:
     assert delivered(torch.zeros(3, dtype=torch.float64), 1.0) is None
 
 
+@settings(deadline=None)
+@given(st.lists(st.floats(width=32), min_size=1, max_size=20))
+def test_several_values_read_as_they_were_when_they_were_given(numbers: list[float]) -> None:
+    tensor = torch.tensor(numbers)
+    vector = device_vector(tensor)
+    tensor.fill_(-1.0)
+    for _ in range(2):
+        assert [repr(one) for one in vector.read()] == [repr(one) for one in numbers]
+
+
+@given(st.lists(st.floats(), min_size=1, max_size=8), st.data())
+def test_several_values_are_complete_when_the_last_has_arrived_in_whatever_order(
+    values: list[float], data: st.DataObject
+) -> None:
+    host = torch.zeros(len(values), dtype=torch.float64)
+    host.view(torch.int64).fill_(ABSENT)
+    for place in data.draw(st.permutations(range(len(values)))):
+        assert not complete(host)
+        host[place] = values[place]
+    assert complete(host)
+    assert [repr(one) for one in host.tolist()] == [repr(one) for one in values]
+
+
 def test_only_tensors_are_tensors() -> None:
     assert is_tensor(torch.nn.Parameter(torch.zeros(1)))
     assert not is_tensor(1.0)
@@ -102,6 +135,23 @@ def test_nothing_is_a_tensor_where_torch_was_never_imported(monkeypatch: pytest.
     tensor = torch.zeros(1)
     monkeypatch.delitem(sys.modules, "torch")
     assert not is_tensor(tensor)
+
+
+@NEEDS_CUDA
+def test_cuda_values_arrive_together_and_their_memory_is_used_again() -> None:
+    tensor = torch.arange(1200.0, device="cuda")
+    for number in range(300):
+        vector = device_vector(tensor + number)
+        assert isinstance(vector, CudaVector)
+        deadline = time.monotonic() + 10.0
+        while True:
+            try:
+                found = vector.read()
+            except NotYet:
+                assert time.monotonic() < deadline
+                continue
+            break
+        assert found == [number + float(one) for one in range(1200)]
 
 
 @NEEDS_CUDA

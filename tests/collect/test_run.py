@@ -34,16 +34,19 @@ from barograph.collect.settings import resolve
 from barograph.errors import UsageError
 from barograph.journal import NotYet, TailReader, layout
 from barograph.records import (
+    Advice,
     Alert,
     Banner,
     Checkpoint,
     Collector,
     CollectorFailed,
     ConfigUpdate,
+    Hardware,
     Pause,
     Record,
     RejectedValue,
     RunComplete,
+    Signals,
     Step,
 )
 
@@ -53,7 +56,7 @@ Kind = TypeVar("Kind")
 def records_of(directory: Path) -> list[Record]:
     """Every record of every file of a run; all lines must be whole, checked, and of known kinds.
 
-    Without what a slow git adds, because how slow it is depends on the machine.
+    Without what is derived of them, and without what a slow git adds, because how slow it is depends on the machine.
     """
     found: list[Record] = []
     for file in layout.journal_files(directory):
@@ -62,6 +65,7 @@ def records_of(directory: Path) -> list[Record]:
         assert (batch.bad, batch.torn) == ([], 0)
         assert all(entry.checked for entry in batch.entries)
         found += [entry.record for entry in batch.entries]  # type: ignore[misc]  # all of known kinds
+    found = [record for record in found if not isinstance(record, Signals | Advice | Hardware)]
     return [record for record in found if not (isinstance(record, ConfigUpdate) and record.git_commit)]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from barograph.journal import TailReader, layout
-from barograph.records import Banner, ConfigUpdate, Record, RunComplete, Step
+from barograph.records import Advice, Banner, ConfigUpdate, Hardware, Record, RunComplete, Signals, Step
 
 CANARY = "canary-7f3a91c5e2d84b60"
 
@@ -24,13 +24,14 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def records_of(directory: Path) -> list[list[Record]]:
-    """The records of each file of a run."""
+    """The records of each file of a run, without what is derived of them."""
     found: list[list[Record]] = []
     for file in layout.journal_files(directory):
         with TailReader(directory, file.path) as reader:
             batch = reader.read()
         assert batch.bad == []
-        found.append([entry.record for entry in batch.entries])  # type: ignore[misc]  # all of known kinds
+        records: list[Record] = [entry.record for entry in batch.entries]  # type: ignore[misc]  # all of known kinds
+        found.append([record for record in records if not isinstance(record, Signals | Advice | Hardware)])
     return found
 
 

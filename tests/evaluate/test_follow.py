@@ -9,7 +9,17 @@ import pytest
 from barograph.evaluate.follow import Saves, follow
 from barograph.evaluate.probe_set import ProbeSet, Quota, probe_set
 from barograph.journal import TailReader, layout
-from barograph.records import Answer, Banner, Checkpoint, CollectorFailed, ExactMatch, Record, RunComplete, codec
+from barograph.records import (
+    Answer,
+    Banner,
+    Checkpoint,
+    CollectorFailed,
+    ExactMatch,
+    Hardware,
+    Record,
+    RunComplete,
+    codec,
+)
 
 SaveCheckpoint = Callable[..., None]
 
@@ -66,6 +76,9 @@ def test_each_checkpoint_is_asked_once_and_its_results_lie_in_its_attempt(
     assert isinstance(first[-1], RunComplete)
     assert isinstance(second[-1], RunComplete)
     assert (first[-1].exit_code, second[-1].exit_code) == (0, 0)
+    machine = [one for one in (*first, *second) if isinstance(one, Hardware)]
+    assert machine, "the evaluating machine is told as well"
+    assert {one.step for one in machine} == {None}, "and is not taken for the one that trains"
 
 
 def test_a_checkpoint_that_vanished_is_recorded_and_the_others_are_asked(

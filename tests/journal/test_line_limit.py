@@ -40,13 +40,13 @@ texts = st.builds(
 numbers = st.sampled_from([0.0, -2.2250738585072014e-308, math.nan, -math.inf, 0.1])
 
 
-def values(wanted: inspect.Type) -> st.SearchStrategy[object]:
-    """Values of a field's type, long ones among them."""
+def values(wanted: inspect.Type, most: int = 2_000) -> st.SearchStrategy[object]:
+    """Values of a field's type, long ones among them; tables and lists have at most about `most` entries."""
     match wanted:
         case inspect.Metadata():
-            return values(wanted.type)
+            return values(wanted.type, most)
         case inspect.UnionType():
-            return st.one_of([values(kind) for kind in wanted.types])
+            return st.one_of([values(kind, most) for kind in wanted.types])
         case inspect.NoneType():
             return st.none()
         case inspect.BoolType():
@@ -60,27 +60,33 @@ def values(wanted: inspect.Type) -> st.SearchStrategy[object]:
         case inspect.LiteralType():
             return st.sampled_from(list(wanted.values))
         case inspect.ListType():
-            return tables(values(wanted.item_type)).map(lambda table: list(table.values()))
+            many = min(most, 5) if isinstance(wanted.item_type, inspect.StructType) else most
+            return tables(values(wanted.item_type, many), many).map(lambda table: list(table.values()))
         case inspect.DictType():
-            return tables(values(wanted.value_type))
+            return tables(values(wanted.value_type, most), most)
+        case inspect.StructType():
+            return struct_of(wanted, most)
     raise TypeError(f"no strategy for {wanted}")
 
 
-def tables(items: st.SearchStrategy[object]) -> st.SearchStrategy[dict[str, object]]:
+def tables(items: st.SearchStrategy[object], most: int) -> st.SearchStrategy[dict[str, object]]:
     def table(prefix: str, count: int, item: object, odd: dict[str, object]) -> dict[str, object]:
         return {**{f"{prefix}{index}": item for index in range(count)}, **odd}
 
     return st.builds(
-        table, st.sampled_from(["m/", "\1\2"]), st.integers(0, 2_000), items, st.dictionaries(texts, items, max_size=3)
+        table, st.sampled_from(["m/", "\1\2"]), st.integers(0, most), items, st.dictionaries(texts, items, max_size=3)
     )
+
+
+def struct_of(shape: inspect.StructType, most: int = 2_000) -> st.SearchStrategy[object]:
+    fields = {field.name: values(field.type, most) for field in shape.fields}
+    return st.fixed_dictionaries(fields).map(lambda named: shape.cls(**named))
 
 
 def record_of(kind: type[Record]) -> st.SearchStrategy[Record]:
     shape = inspect.type_info(kind)
     assert isinstance(shape, inspect.StructType)
-    make: Callable[..., Record] = kind
-    fields = {field.name: values(field.type) for field in shape.fields}
-    return st.fixed_dictionaries(fields).map(lambda named: make(**named))
+    return struct_of(shape).filter(lambda made: isinstance(made, kind))  # type: ignore[return-value]  # it is one
 
 
 def taken(lines: list[bytes], limit: int = LIMIT) -> list[Record]:

@@ -6,6 +6,9 @@ earlier value of the slot had. The writer's thread looks only at that memory: th
 and until then it is `NotYet`. Asking an event instead would be a CUDA call beside the training thread, which can
 invalidate a CUDA graph that is being captured there.
 
+Several values together (`DeviceVector`) go the same way, but a copy of many bytes may arrive in any order. So the host
+memory is first filled with a NaN that no arithmetic makes, and the values are there when none of it is left.
+
 Only a value that is long overdue is asked for by its event: after an error of the device nothing arrives any more, and
 whoever waits for it would hold up everything behind it, the last line of the run as well. A capture does not meet that
 question: it begins by waiting for the device, so that what was given before it has arrived.
@@ -84,6 +87,66 @@ DeviceValue = HostValue | CudaValue
 """A number that may still be on its way."""
 
 
+class HostVector:
+    """A copy of a tensor of several elements in host memory, or on a device that offers no events."""
+
+    def __init__(self, tensor: "torch.Tensor") -> None:
+        self._tensor = _local(tensor).detach().clone()
+
+    def read(self) -> list[float]:
+        """The numbers, the same at every call."""
+        return [float(one) for one in self._tensor.reshape(-1).tolist()]
+
+
+class CudaVector:
+    """A copy of several numbers that is on its way from a CUDA device to pinned memory."""
+
+    def __init__(self, tensor: "torch.Tensor") -> None:
+        """Raises `RuntimeError` while a CUDA graph is captured: what is recorded in it has no value yet."""
+        if sys.modules["torch"].cuda.is_current_stream_capturing():
+            raise RuntimeError("a CUDA graph is being captured, so that the tensor has no value yet")
+        source = _local(tensor).detach()
+        self._free = _FREE_VECTORS.setdefault((source.device, source.numel()), deque())
+        try:
+            self._slot = self._free.popleft()
+        except IndexError:
+            self._slot = _VectorSlot(source.device, source.numel())
+        self._slot.begin(source)
+        self._asked_at = time.monotonic()
+        self._values: list[float] | None = None
+
+    def read(self) -> list[float]:
+        """The numbers, the same at every call. Raises `NotYet` while the device has not delivered them all, and
+        `RuntimeError` when it never will."""
+        if self._values is None:
+            if not complete(self._slot.host):
+                self._overdue()
+                raise NotYet
+            self._values = [float(one) for one in self._slot.host.tolist()]
+            self._free.append(self._slot)
+        return self._values
+
+    def _overdue(self) -> None:
+        """As that of `CudaValue`."""
+        now = time.monotonic()
+        if now - self._asked_at >= PATIENCE_S:
+            self._asked_at = now
+            if self._slot.event.query() and not complete(self._slot.host):
+                raise RuntimeError("the device says that it delivered the values, and they are not there")
+
+
+DeviceVector = HostVector | CudaVector
+"""Numbers that may still be on their way."""
+
+ABSENT = 0x7FF8_0BAD_CAFE_F00D
+"""Bits of the NaN that stands where no value has arrived: arithmetic makes NaNs without a payload."""
+
+
+def complete(host: "torch.Tensor") -> bool:
+    """Whether every value of `host: [value]` (float64) has arrived."""
+    return not bool((host.view(sys.modules["torch"].int64) == ABSENT).any())
+
+
 def delivered(host: "torch.Tensor", ticket: float) -> float | None:
     """The value in `host: [ticket, value, ticket]`; None while not both tickets are this one.
 
@@ -117,12 +180,37 @@ class _Slot:
         return self.ticket
 
 
+class _VectorSlot:
+    """As many numbers on the device as in pinned memory, and the event after the copy from here to there."""
+
+    def __init__(self, device: "torch.device", count: int) -> None:
+        torch = sys.modules["torch"]
+        with torch.inference_mode(False):
+            self.on_device = torch.zeros(count, dtype=torch.float64, device=device)
+            self.host = torch.zeros(count, dtype=torch.float64, device="cpu", pin_memory=True)
+            self._bits = self.host.view(torch.int64)
+        self.event = torch.cuda.Event()
+
+    def begin(self, source: "torch.Tensor") -> None:
+        """Send the values of `source` on their way."""
+        self._bits.fill_(ABSENT)
+        self.on_device.copy_(source.reshape(-1))
+        self.host.copy_(self.on_device, non_blocking=True)
+        self.event.record(sys.modules["torch"].cuda.current_stream(source.device))
+
+
+_FREE_VECTORS: "dict[tuple[torch.device, int], deque[_VectorSlot]]" = {}
 _FREE: "dict[torch.device, deque[_Slot]]" = {}
 
 
 def device_value(tensor: "torch.Tensor") -> DeviceValue:
     """A copy of a tensor of one element, made now and readable later."""
     return CudaValue(tensor) if tensor.device.type == "cuda" else HostValue(tensor)
+
+
+def device_vector(tensor: "torch.Tensor") -> DeviceVector:
+    """A copy of a tensor of several elements, made now and readable later; they are read as float64."""
+    return CudaVector(tensor) if tensor.device.type == "cuda" else HostVector(tensor)
 
 
 def is_tensor(value: object) -> "TypeIs[torch.Tensor]":

@@ -12,29 +12,39 @@ directly: a callback that transformers stores by itself (`ExportableState`) brea
 checkpoint that was made without it, and is rebuilt without its arguments on a resume with it.
 """
 
-import functools
 import logging
 import os
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Protocol
 
+import msgspec
 import transformers
 
 from barograph.collect.failed_training import watch
 from barograph.collect.launch import current_launch
 from barograph.collect.outside_training import Measured, measured, record_apart
-from barograph.collect.raw_loss import RawLoss, Trainer, training_frame
-from barograph.collect.run import Model, Run, open_run
+from barograph.collect.raw_loss import Trainer, training_frame
+from barograph.collect.run import Run, chosen_policy, open_run
+from barograph.collect.secrets import shown
 from barograph.collect.settings import resolve, slug
+from barograph.collect.trainer_facts import (
+    STATE_KEY,
+    Arguments,
+    Control,
+    State,
+    model_facts,
+    resumed_from,
+    series_name,
+    stored_run_id,
+)
+from barograph.collect.trainer_monitor import TrainerMonitor
 from barograph.errors import UsageError
 from barograph.journal.writer import described
-
-STATE_KEY = "barograph"
-"""Our entry in `stateful_callbacks` of a checkpoint's `trainer_state.json`."""
+from barograph.policy.alert_tables import AlertTables
+from barograph.records import Alert
 
 FINAL_ROW = "train_runtime"
 """The key that tells the last row of a training: single values, no points of a series."""
@@ -45,71 +55,13 @@ LOGGED_INSTEAD = "The loss of the curve is what the Trainer logs: a mean over lo
 KEPT_ROWS = 1_000
 """Rows measured before training that are kept until it begins; of more than that, the oldest go."""
 
+STOP_ON = ("non_finite_loss", "masked_loss")
+"""Conditions whose alerts end the training by default, where that is asked for at all."""
+
 REPLAN_S = 5.0
 """Seconds between two records of the planned steps, for trainings whose end moves, such as those on wall time."""
 
 logger = logging.getLogger("barograph")
-
-
-class Arguments(Protocol):
-    """The part of transformers' `TrainingArguments` that we read."""
-
-    output_dir: str
-    run_name: str | None
-    process_index: int
-    device: object
-
-    def to_dict(self) -> dict[str, object]: ...
-
-
-class State(Protocol):
-    """The part of transformers' `TrainerState` that we read; `stateful_callbacks` is also where our id is kept."""
-
-    global_step: int
-    max_steps: int
-    is_hyper_param_search: bool
-    stateful_callbacks: dict[str, object]
-
-
-def series_name(key: str) -> str:
-    """The name under which transformers' integrations chart a logged key: `eval_x` is `eval/x`, `x` is `train/x`."""
-    for split in ("eval", "test"):
-        if key.startswith(f"{split}_"):
-            return f"{split}/{key[len(split) + 1 :]}"
-    return f"train/{key}"
-
-
-def stored_run_id(state: State) -> str | None:
-    """The run id in the checkpoint that `state` was loaded from; None if it has none, or none that is valid."""
-    entry = state.stateful_callbacks.get(STATE_KEY)
-    attributes = entry.get("attributes") if isinstance(entry, dict) else None
-    run_id = attributes.get("run_id") if isinstance(attributes, dict) else None
-    return run_id if isinstance(run_id, str) and run_id and slug(run_id) == run_id else None
-
-
-def model_facts(model: object, args: Arguments, state: State, *, resumed_from: str | None) -> Model:
-    """What the banner says of the training. A model from a local folder is named by its absolute path."""
-    origin = getattr(getattr(model, "config", None), "_name_or_path", None)
-    path = str(origin) if origin else None
-    if path is not None and Path(path).is_dir():
-        path = str(Path(path).absolute())
-    return Model(
-        name=Path(path).name if path is not None else type(model).__name__,
-        path=path,
-        output_dir=str(Path(args.output_dir).absolute()),
-        resumed_from=resumed_from,
-        total_steps=state.max_steps if state.max_steps > 0 else None,
-    )
-
-
-def _resumed_from(given: object, args: Arguments, state: State) -> str | None:
-    """Absolute path of the checkpoint that training goes on from: what `train` was given, else where it would lie."""
-    if not state.global_step:
-        return None
-    if isinstance(given, str | os.PathLike):
-        return str(Path(given).absolute())
-    usual = Path(args.output_dir).absolute() / f"checkpoint-{state.global_step}"
-    return str(usual) if usual.is_dir() else None
 
 
 def _recorder(trainer: Trainer) -> object:
@@ -131,8 +83,28 @@ class TrainerCallback(transformers.TrainerCallback):  # type: ignore[misc]  # tr
         config: Mapping[str, object] | None = None,
         mode: str | None = None,
         resume: str = "allow",
+        monitor: bool = True,
+        policy: str | os.PathLike[str] = "default",
+        on_alert: str | None = None,
+        stop_on: Collection[str] = STOP_ON,
+        all_ranks: bool = False,
     ) -> None:
-        """The arguments of `barograph.init`, except that an existing run gets another attempt by default."""
+        """The arguments of `barograph.init`, except that an existing run gets another attempt by default.
+
+        `monitor=False` records losses, metrics and checkpoints, and watches nothing. `on_alert="stop"` ends the
+        training when an alert of one of the conditions `stop_on` fires, a step or a few after it: conditions are the
+        tables `[alerts.<condition>]` of the policy. `all_ranks=True` measures on every rank, and not on rank 0 alone.
+
+        Raises `UsageError` for a word that is not known, and `PolicyError`.
+        """
+        if on_alert not in {None, "stop"}:
+            raise UsageError(f"on_alert={on_alert!r} is not known", advice='Use on_alert="stop", or leave it out')
+        known = [field.name for field in msgspec.structs.fields(AlertTables)]
+        if unknown := [one for one in stop_on if one not in known]:
+            raise UsageError(f"stop_on names {unknown[0]!r}, which is no condition", advice=f"Use {', '.join(known)}")
+        self._policy = chosen_policy(policy) if monitor else None
+        self._stop_on = frozenset(stop_on) if on_alert == "stop" and monitor else frozenset()
+        self._all_ranks = all_ranks
         self._project = project
         self._name = name
         self._given_id = run_id
@@ -142,18 +114,19 @@ class TrainerCallback(transformers.TrainerCallback):  # type: ignore[misc]  # tr
         self._mode = mode
         self._resume = resume
         self._run: Run | None = None
-        self._raw_loss: RawLoss | None = None
+        self._monitor: TrainerMonitor | None = None
         self._trainer: weakref.ref[Trainer] | None = None
         self._ended: Run | None = None
         self._kept: deque[Measured] = deque(maxlen=KEPT_ROWS)
         self._writes_metrics = True
+        self._everything = False
         self._left_out: set[str] = set()
         self._planned = 0
         self._planned_at = 0.0
 
     def __getstate__(self) -> dict[str, object]:
         """Of a copy or a pickle: the settings, without run and trainer. A copy records the trainings of its own."""
-        running: dict[str, object] = {"_run": None, "_raw_loss": None, "_trainer": None, "_ended": None}
+        running: dict[str, object] = {"_run": None, "_monitor": None, "_trainer": None, "_ended": None}
         return {**vars(self), **running, "_kept": self._kept.copy()}
 
     @property
@@ -171,7 +144,7 @@ class TrainerCallback(transformers.TrainerCallback):  # type: ignore[misc]  # tr
         self._trainer = weakref.ref(trainer)
         watch(trainer, self)
         if self._run is not None:
-            self._guarded("raw_loss", self._listen)
+            self._guarded("raw_loss", self._listen, None)
 
     def on_init_end(self, args: Arguments, state: State, control: object, **others: object) -> None:
         self._guarded("end of training", self._meet)
@@ -183,14 +156,22 @@ class TrainerCallback(transformers.TrainerCallback):  # type: ignore[misc]  # tr
         self._guarded("run", self._begin, args, state, model)
 
     def on_epoch_begin(self, args: Arguments, state: State, control: object, **others: object) -> None:
-        if self._raw_loss is not None:
-            self._raw_loss.take()  # an epoch can end in the middle of a window, which then makes no step
+        if self._monitor is not None:
+            self._monitor.window_is_lost()  # an epoch can end in the middle of a window, which then makes no step
 
     def on_pre_optimizer_step(self, args: Arguments, state: State, control: object, **others: object) -> None:
-        if self._raw_loss is not None:
-            self._guarded("raw_loss", self._observe, state.global_step + 1)
+        if self._monitor is not None:
+            self._monitor.optimizer_begins(state.global_step + 1)
 
-    def on_step_end(self, args: Arguments, state: State, control: object, **others: object) -> None:
+    def on_optimizer_step(self, args: Arguments, state: State, control: object, **others: object) -> None:
+        if self._monitor is not None:
+            self._monitor.optimizer_ends(state.global_step + 1)
+
+    def on_step_end(self, args: Arguments, state: State, control: Control, **others: object) -> None:
+        if self._monitor is not None:
+            self._monitor.step_ends()
+        if self._stop_on and self._run is not None and self._run.stop_alert is not None:
+            self._guarded("on_alert", self._stop, self._run.stop_alert, control)
         if state.max_steps != self._planned and time.monotonic() - self._planned_at >= REPLAN_S:
             self._guarded("planned steps", self._plan, state.max_steps)
 
@@ -219,14 +200,17 @@ class TrainerCallback(transformers.TrainerCallback):  # type: ignore[misc]  # tr
             self._guarded("planned steps", self._plan, state.max_steps)
         self._guarded("end of training", self._end, 0, None)
 
-    def _guarded(self, collector: str, act: Callable[..., None], *arguments: object) -> None:
-        """The boundary to the training loop: `act(*arguments)`, and if it fails, never again in this training."""
+    def _guarded(self, collector: str, act: Callable[..., None], *arguments: object) -> float:
+        """The boundary to the training loop: `act(*arguments)`, and if it fails, never again in this training; seconds
+        that it took."""
         if collector in self._left_out:
-            return
+            return 0.0
+        began = time.perf_counter()
         try:
             act(*arguments)
         except Exception as error:  # noqa: BLE001 - training must go on whatever happens in here
             self._leave_out(collector, error)
+        return time.perf_counter() - began
 
     def _leave_out(self, collector: str, error: Exception) -> None:
         self._left_out.add(collector)
@@ -234,9 +218,11 @@ class TrainerCallback(transformers.TrainerCallback):  # type: ignore[misc]  # tr
             logger.warning("barograph leaves %r out of this training: %s", collector, described(error))
             return
         self._run.collector_failed(collector, error)
+        reason = shown(described(error))
         if collector == "raw_loss":
-            self._stop_listening()
-            self._run.collector("raw_loss", running=False, detail=f"{described(error)}. {LOGGED_INSTEAD}")
+            self._run.collector("raw_loss", running=False, detail=f"{reason}. {LOGGED_INSTEAD}")
+        elif self._monitor is not None:
+            self._monitor.left_out(collector, reason)
 
     def training_failed(self, error: BaseException) -> None:
         """The trainer's `train` raised: the run has crashed, at once."""
@@ -251,7 +237,7 @@ class TrainerCallback(transformers.TrainerCallback):  # type: ignore[misc]  # tr
         frame = training_frame(self)
         variables = frame.f_locals if frame is not None else {}
         trainer: Trainer | None = variables["self"] if frame is not None else self._attached()
-        resumed_from = _resumed_from(variables.get("resume_from_checkpoint"), args, state)
+        came_from = resumed_from(variables.get("resume_from_checkpoint"), args, state)
         interrupted = self._run.id if self._run is not None else None
         self._end(1, "training began again before it had ended")
         self._ended = None
@@ -279,8 +265,20 @@ class TrainerCallback(transformers.TrainerCallback):  # type: ignore[misc]  # tr
         if not settings.enabled:
             return
         config = {**self._config, "training_arguments": args.to_dict()}
-        facts = model_facts(model, args, state, resumed_from=resumed_from)
-        self._run = open_run(settings, launch=launch, config=config, model=facts)
+        facts = model_facts(model, args, state, resumed_from=came_from)
+        self._everything = self._policy is not None and (launch.rank == 0 or self._all_ranks)
+        alone = launch.world_size == 1
+        self._run = open_run(
+            settings,
+            launch=launch,
+            config=config,
+            model=facts,
+            policy=self._policy if self._everything else None,
+            stop_on=self._stop_on if alone else (),
+        )
+        if self._stop_on and not alone and self._writes_metrics:
+            detail = "With several ranks, one that stops by itself would leave the others waiting for it."
+            self._run.collector("on_alert", running=False, detail=detail)
         state.stateful_callbacks[STATE_KEY] = {"args": {}, "attributes": {"run_id": self._run.id}}
         self._planned, self._planned_at = state.max_steps, time.monotonic()
         if self._writes_metrics:
@@ -290,7 +288,7 @@ class TrainerCallback(transformers.TrainerCallback):  # type: ignore[misc]  # tr
         if trainer is not None:
             self._trainer = weakref.ref(trainer)
             watch(trainer, self)  # it may be a copy, or the callback was added after the trainer was made
-        self._guarded("raw_loss", self._listen)
+        self._guarded("raw_loss", self._listen, model)
 
     def _attached(self) -> Trainer | None:
         return None if self._trainer is None else self._trainer()
@@ -308,9 +306,9 @@ class TrainerCallback(transformers.TrainerCallback):  # type: ignore[misc]  # tr
         if self._run is not None and self._writes_metrics:
             self._run.set_total_steps(steps)
 
-    def _listen(self) -> None:
-        """Wrap the trainer's step, and say in the run whether the raw loss is recorded."""
-        if self._run is None or self._raw_loss is not None:
+    def _listen(self, model: object) -> None:
+        """Stand in the trainer's methods, and say in the run what is measured."""
+        if self._run is None or self._monitor is not None:
             return
         trainer = self._attached()
         if trainer is None:
@@ -320,20 +318,20 @@ class TrainerCallback(transformers.TrainerCallback):  # type: ignore[misc]  # tr
                 detail=f"No trainer was found on the stack: call attach(trainer). {LOGGED_INSTEAD}",
             )
             return
-        self._raw_loss = RawLoss(trainer, guarded=functools.partial(self._guarded, "raw_loss"))
-        step = f"{type(trainer).__name__}.training_step"
-        self._run.collector("raw_loss", running=True, detail=f"The sum over the micro-batches of what {step} returns.")
+        self._monitor = TrainerMonitor(trainer, self._run, guarded=self._guarded, everything=self._everything)
+        self._monitor.begin(trainer, getattr(trainer, "model", None) if model is None else model)
 
     def _stop_listening(self) -> None:
-        if self._raw_loss is not None:
-            self._raw_loss.remove()
-            self._raw_loss = None
+        if self._monitor is not None:
+            self._monitor.remove()
+            self._monitor = None
 
-    def _observe(self, step: int) -> None:
-        if self._run is not None and self._raw_loss is not None:
-            parts = self._raw_loss.take()
-            if parts:
-                self._run.observe_step(step, parts)
+    def _stop(self, alert: Alert, control: Control) -> None:
+        if not control.should_training_stop and self._run is not None:
+            control.should_training_stop = True
+            detail = f"The training is stopped, as on_alert asks for: {alert.title} (step {alert.step})."
+            logger.warning("barograph: %s", detail)
+            self._run.collector("on_alert", running=True, detail=detail)
 
     def _log(self, step: int, row: Mapping[str, object]) -> None:
         if not self._writes_metrics:
@@ -347,7 +345,7 @@ class TrainerCallback(transformers.TrainerCallback):  # type: ignore[misc]  # tr
                 self._kept.append(measured(step, named))
             else:
                 record_apart(self._ended, [measured(step, named)])
-        elif self._raw_loss is not None:
+        elif self._monitor is not None and not {"raw_loss", "step"} & self._left_out:
             self._run.log_metrics(step, named)
         else:
             self._run.log(named, step)
@@ -369,13 +367,13 @@ class TrainerCallback(transformers.TrainerCallback):  # type: ignore[misc]  # tr
     def _crash(self, error: BaseException) -> None:
         """A loss whose window was complete is recorded, though its step was never made: it may be why."""
         trainer = self._attached()
-        if self._run is not None and self._raw_loss is not None and trainer is not None:
-            parts = self._raw_loss.take()
-            if len(parts) == trainer.args.gradient_accumulation_steps:
-                self._run.observe_step(trainer.state.global_step + 1, parts)
+        if self._run is not None and self._monitor is not None and trainer is not None:
+            self._run.observe_step(trainer.state.global_step + 1, self._monitor.unfinished())
         self._end(1, described(error))
 
     def _end(self, exit_code: int, reason: str | None) -> None:
+        if self._run is not None and self._monitor is not None:
+            self._run.keep_batches(self._monitor.kept_batches.record)
         self._stop_listening()
         if self._run is not None:
             self._ended, self._run = self._run, None

@@ -5,23 +5,21 @@ with `logging_nan_inf_filter` (on by default) a NaN is replaced by the mean of t
 `training_step` returns, which is what the Trainer itself adds up: already divided by the number of micro-batches, or
 by the tokens of the whole window, so that the sum over the micro-batches of a window is the loss of its step.
 
-`training_step` is wrapped on the one trainer that trains, and only while it trains: the outermost method is seen,
-whatever a subclass overrides (`compute_loss`, `training_step` with or without `super()`, TRL's trainers), and no other
-trainer pays anything. A forward hook was tried and misses losses that a subclass computes; wrapping
-`Trainer.training_step` on the class misses a subclass that never calls it. The wrap holds the trainer weakly: the
-bound method in its place would be a cycle that keeps the model in memory after `del trainer`.
+`training_step` is wrapped on the one trainer that trains (`stand_in.py`), so that whatever a subclass overrides is seen
+(`compute_loss`, `training_step` with or without `super()`, TRL's trainers). A forward hook was tried and misses losses
+that a subclass computes; wrapping `Trainer.training_step` on the class misses a subclass that never calls it.
 
 With several ranks this is the loss of this rank's own batches. Where the Trainer averages tokens over devices it has
 scaled it by the number of ranks; the mean over ranks is the loss of the step.
 """
 
 import sys
-import weakref
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Protocol
 
 from barograph.collect.device_values import is_tensor
+from barograph.collect.stand_in import own_attribute
 from barograph.errors import UsageError
 
 if TYPE_CHECKING:
@@ -70,48 +68,18 @@ def training_frame(callback: object) -> FrameType | None:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         owner = frame.f_locals.get("self") if frame.f_code.co_varnames[:1] == ("self",) else None
-        callbacks = getattr(_own(owner, "callback_handler"), "callbacks", ())
+        callbacks = getattr(own_attribute(owner, "callback_handler"), "callbacks", ())
         if any(one is callback for one in callbacks):
             return frame
         frame = frame.f_back
     return None
 
 
-def _own(owner: object, name: str) -> object:
-    return getattr(owner, "__dict__", {}).get(name)
-
-
 class RawLoss:
-    """Stands in the place of one trainer's `training_step`, from construction to `remove`."""
+    """A fold over what `training_step` returned: the losses of the micro-batches of one window."""
 
-    def __init__(self, trainer: Trainer, *, guarded: Callable[[Callable[[object], None], object], None]) -> None:
-        """Takes the place of `trainer.training_step`. `guarded(act, loss)` calls `act(loss)` and lets no exception
-        through."""
-        self._trainer = weakref.ref(trainer)
-        self._guarded = guarded
+    def __init__(self) -> None:
         self._parts: list[torch.Tensor | float] = []
-        self._listening = True
-        self._before: Callable[..., torch.Tensor] | None = _own(trainer, "training_step")  # type: ignore[assignment]  # it is callable
-        trainer.training_step = self
-
-    def __call__(self, *arguments: object, **named: object) -> "torch.Tensor":
-        """One micro-batch: what the trainer's own step returns, heard on the way."""
-        if self._before is not None:
-            loss = self._before(*arguments, **named)
-        else:
-            trainer = self._trainer()
-            if trainer is None:
-                raise ReferenceError("training_step was called after its trainer had been freed")
-            loss = type(trainer).training_step(trainer, *arguments, **named)
-        if self._listening:
-            self._guarded(self.update, loss)
-        return loss
-
-    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
-        """A copy of the trainer, or a pickle of it, gets the step that it would have without us."""
-        if self._before is not None:
-            return _itself, (self._before,)
-        return getattr, (self._trainer(), "training_step")
 
     def update(self, loss: object) -> None:
         """Take the loss of one micro-batch. Raises `UsageError` for what is no number and no tensor of one element.
@@ -134,19 +102,3 @@ class RawLoss:
         parts = tuple(self._parts)
         self._parts.clear()
         return parts
-
-    def remove(self) -> None:
-        """Put back what was there. If someone wrapped ours meanwhile, theirs stays and ours only passes through."""
-        self._listening = False
-        self._parts.clear()
-        trainer = self._trainer()
-        if trainer is None or _own(trainer, "training_step") is not self:
-            return
-        if self._before is None:
-            del trainer.training_step
-        else:
-            trainer.training_step = self._before
-
-
-def _itself(found: object) -> object:
-    return found

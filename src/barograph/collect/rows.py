@@ -3,7 +3,8 @@
 import logging
 from collections.abc import Mapping
 
-from barograph.collect.logged_values import NO_NUMBER, Refused, flat, kind_of, number
+from barograph.collect.logged_values import NO_NUMBER, flat, kind_of, number
+from barograph.collect.observed import Observed, Read, read
 from barograph.collect.secrets import text_of
 from barograph.records import Record, RejectedValue, Step
 
@@ -45,13 +46,18 @@ class Rows:
         said = [record for key, kind in refused for record in self.reject(key, kind, at, step)]
         return said + _step_lines(step, at, metrics, fills_loss)
 
-    def loss(self, step: int, at: float, parts: tuple[object, ...]) -> list[Record]:
-        """The line of one `observe_step` call."""
-        try:
-            return [Step(step=step, loss=sum((number(part) for part in parts), start=0.0), time=at)]
-        except NO_NUMBER:
-            refused = [kind_of(part) for part in parts if isinstance(part, Refused)]
-            return self.reject("loss", ", ".join(refused[:1]) or "unreadable", at, step)
+    def observed(self, step: int, at: float, found: Read) -> list[Record]:
+        """The line of one optimizer step."""
+        said: list[Record] = []
+        if found.unreadable is not None:
+            said = self.reject("loss", found.unreadable, at, step)
+        if found.loss is not None or found.metrics:
+            said.append(Step(step=step, loss=found.loss, time=at, metrics=found.metrics))
+        return said
+
+    def read_and_observed(self, step: int, at: float, seen: Observed) -> list[Record]:
+        """As `observed`, of what may still be on its way. Raises `NotYet`."""
+        return self.observed(step, at, read(seen))
 
     def reject(self, key: str, kind: str, at: float, step: int | None) -> list[Record]:
         """Count one value or row that is left out; its line the first time that this key has this type."""

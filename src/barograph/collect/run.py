@@ -1,4 +1,4 @@
-"""One run, seen from the training process: what the user's loop and the framework adapters talk to.
+"""One run, seen from the training process: what the user's loop and the framework adapters talk to, all in one place.
 
 `log` and `observe_step` are the hot path: they copy what may change, append one tuple, and return. Everything else
 (naming, checking, encoding, files) happens in the writer's thread. Nothing here raises into a training loop; only
@@ -10,7 +10,7 @@ import functools
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self
@@ -23,17 +23,20 @@ from barograph.collect.ending import Ending, Witness, ending_of
 from barograph.collect.launch import Launch, count_opened, current_launch
 from barograph.collect.logged_values import NO_NUMBER, copied, copied_value, number, step_of
 from barograph.collect.moments import optimizer_moments
+from barograph.collect.observed import Observed
 from barograph.collect.opening import Opening
 from barograph.collect.resumed import next_step
 from barograph.collect.rows import Rows
 from barograph.collect.secrets import shown
 from barograph.collect.settings import Settings, resolve
+from barograph.collect.time_budget import TimeBudget
 from barograph.errors import UsageError
 from barograph.journal import JournalWriter, layout
 from barograph.journal.writer import described
 from barograph.records import (
     Alert,
     Banner,
+    Batch,
     Checkpoint,
     Collector,
     CollectorFailed,
@@ -48,6 +51,12 @@ from barograph.records.quantities import AlertLevel
 
 if TYPE_CHECKING:
     import torch
+
+    from barograph.analysis.model_flops import ModelSize, Precision
+    from barograph.collect.layer_norms import LayerNorms
+    from barograph.collect.live_watch import LiveWatch
+    from barograph.collect.watched_model import WatchedModel
+    from barograph.policy.tables import Policy
 
 _LEVELS: dict[str, AlertLevel] = {"info": "info", "warn": "warning", "error": "critical", "critical": "critical"}
 _CLOSE_S = 10.0
@@ -85,6 +94,8 @@ def init(
     dir: str | os.PathLike[str] | None = None,  # noqa: A002 - the field's word for it
     mode: str | None = None,
     id: str | None = None,  # noqa: A002 - the field's word for it
+    monitor: bool = True,
+    policy: str | os.PathLike[str] = "default",
 ) -> "Run":
     """Begin a run, or another attempt of one.
 
@@ -93,7 +104,11 @@ def init(
     environment: BAROGRAPH_PROJECT, _NAME, _RUN_ID, _GROUP, _RESUME, _DIR, _MODE; arguments win. `id` means the same as
     `run_id`. `config` is a mapping, an `argparse.Namespace`, a dataclass or an object with attributes.
 
-    Raises `UsageError` and `RunConflict`; a folder that cannot be written is no error, but a warning, and is retried.
+    Rank 0 watches what is logged, by `policy` (`default`, `contract` or a TOML file): alerts, signals, advice, and what
+    the machine says of itself. `monitor=False` records what is logged and nothing else.
+
+    Raises `UsageError`, `PolicyError` and `RunConflict`; a folder that cannot be written is no error, but a warning,
+    and is retried.
     """
     if id is not None and run_id is not None and id != run_id:
         raise UsageError(f"id={id!r} and run_id={run_id!r} are two words for one thing", advice="Pass one of them")
@@ -108,11 +123,28 @@ def init(
         directory=dir,
         mode=mode,
     )
-    return open_run(settings, launch=launch, config=mapping_of(config), model=Model())
+    chosen = chosen_policy(policy) if monitor and settings.enabled and launch.rank == 0 else None
+    return open_run(settings, launch=launch, config=mapping_of(config), model=Model(), policy=chosen)
 
 
-def open_run(settings: Settings, *, launch: Launch, config: Mapping[str, object], model: Model) -> "Run":
-    """Begin a run whose settings are resolved: what `init` and the framework adapters share.
+def chosen_policy(policy: str | os.PathLike[str]) -> "Policy":
+    """The policy of that name, or in that file. Raises `PolicyError`."""
+    from barograph.policy import load  # with it comes numpy, which a run that nobody watches does without
+
+    return load(policy if isinstance(policy, str) else Path(policy))
+
+
+def open_run(
+    settings: Settings,
+    *,
+    launch: Launch,
+    config: Mapping[str, object],
+    model: Model,
+    policy: "Policy | None" = None,
+    stop_on: Collection[str] = (),
+) -> "Run":
+    """Begin a run whose settings are resolved: what `init` and the framework adapters share. Without a `policy`
+    nothing is watched. `stop_on`: conditions whose alerts ask for the end of training.
 
     Raises `UsageError` where a name or a fact of the model has the wrong type.
     """
@@ -143,7 +175,15 @@ def open_run(settings: Settings, *, launch: Launch, config: Mapping[str, object]
     except (msgspec.ValidationError, TypeError) as error:
         raise UsageError(f"the run cannot be described: {error}", advice="Correct that argument") from error
     count_opened()
-    return Run(settings.root, banner, launch=launch, settings=config, enabled=settings.enabled)
+    return Run(
+        settings.root,
+        banner,
+        launch=launch,
+        settings=config,
+        enabled=settings.enabled,
+        policy=policy,
+        stop_on=stop_on,
+    )
 
 
 def _never_raises(
@@ -165,9 +205,21 @@ class Run:
     """Owns the journal writer of this process for one attempt of a run, from construction to `finish`."""
 
     def __init__(
-        self, root: Path, banner: Banner, *, launch: Launch, settings: Mapping[str, object], enabled: bool = True
+        self,
+        root: Path,
+        banner: Banner,
+        *,
+        launch: Launch,
+        settings: Mapping[str, object],
+        enabled: bool = True,
+        policy: "Policy | None" = None,
+        stop_on: Collection[str] = (),
     ) -> None:
-        """Starts writing `banner` and all that follows under `root`; `enabled=False` makes every method do nothing."""
+        """Starts writing `banner` and all that follows under `root`; `enabled=False` makes every method do nothing.
+
+        With a `policy` what is recorded is watched, and alerts of the conditions in `stop_on` ask for the end of
+        training.
+        """
         self.id = banner.run
         self.directory = root / banner.run
         self.config = Config(settings, record=self.update_config)
@@ -177,14 +229,30 @@ class Run:
         self._told: set[str] = set()
         self._summary: dict[str, float] = {}
         self._rows = Rows()
-        self._make_plain_step, self._make_step = self._rows.plain_step, self._rows.step
+        self._make_plain_step: Callable[..., list[Record]] = self._rows.plain_step
+        self._make_step: Callable[..., list[Record]] = self._rows.step
+        self._make_observed: Callable[..., list[Record]] = self._rows.read_and_observed
+        self._live: LiveWatch | None = None
+        self._batch: Callable[[int], Batch | None] | None = None
+        self._watched: list[WatchedModel] = []
         self._writer: JournalWriter | None = None
         self._witness: Witness | None = None
         self._warns_late = enabled
         if enabled:
             self._next_step = next_step(self.directory, launch)
             self._witness = Witness(progress=lambda: self._next_step, at_end=self._end)
+            if policy is not None:
+                from barograph.collect import live_watch
+
+                self._live = live = live_watch.LiveWatch(
+                    self.directory, banner, policy, rows=self._rows, stop_on=stop_on
+                )
+                self._make_plain_step = functools.partial(live.folds.logged, self._rows.plain_step)
+                self._make_step = functools.partial(live.folds.logged, self._rows.step)
+                self._make_observed = live.folds.observed
             self._writer = JournalWriter(self.directory, self._opening)
+            if self._live is not None:
+                self._live.begin(self._writer)
 
     @property
     def attempt(self) -> int | None:
@@ -237,10 +305,82 @@ class Run:
 
         Tensors are copied on their device now and read later, in the writer's thread.
         """
+        if held := tuple(copied_value(part) for part in parts):
+            self.observe(step, Observed(losses=held))
+
+    @_never_raises
+    def observe(self, step: int, seen: Observed) -> None:
+        """Record what was seen of optimizer step `step`."""
         at = self._step(step)
-        if self._writer is not None and at is not None and (held := tuple(copied_value(part) for part in parts)):
+        if self._writer is not None and at is not None:
             self._next_step = at + 1
-            self._writer.append(at, self._rows.loss, at, time.time(), held)
+            self._writer.append(at, self._make_observed, at, time.time(), seen)
+
+    @_never_raises
+    def observe_layers(self, step: int, norms: "LayerNorms") -> None:
+        """Record the norms of the layers at optimizer step `step`."""
+        if self._writer is not None and self._live is not None:
+            self._writer.append(None, self._live.folds.layers, step, time.time(), norms)
+
+    def layers_unavailable(self, reason: str) -> None:
+        """Say why the norms of the layers cannot be had."""
+        self.collector("layers", running=False, detail=reason)
+        if self._writer is not None and self._live is not None:
+            self._writer.append(None, self._live.folds.unavailable_layers, reason)
+
+    def unavailable(self, name: str, reason: str) -> None:
+        """Say why a field of the signals, or a condition, is not measured."""
+        if self._writer is not None and self._live is not None:
+            self._writer.append(None, self._live.folds.unavailable, name, reason)
+
+    def model_size(self, size: "ModelSize", *, device: str | None, precision: "Precision | None") -> None:
+        """Say what is trained, and on what, for the share of the device's arithmetic that is used."""
+        if self._writer is not None and self._live is not None:
+            self._writer.append(None, self._live.measure, size, device, precision)
+
+    @property
+    def budget(self) -> TimeBudget:
+        """What the measurements in the training thread may cost; one that counts and allows nothing if none watches."""
+        return self._live.budget if self._live is not None else TimeBudget({"layers": 0.0, "token_statistics": 0.0})
+
+    @property
+    def stop_alert(self) -> Alert | None:
+        """The alert that asks for the end of training; None while none does."""
+        return None if self._live is None else self._live.folds.stop
+
+    @property
+    def wants_batches(self) -> bool:
+        """Whether an alert has asked for the examples of its step."""
+        return self._live is not None and bool(self._live.folds.wanted)
+
+    def record_batches(self, batch: Callable[[int], Batch | None]) -> None:
+        """Record the batches that alerts have asked for; `batch(step)` makes the record. Waits for a device."""
+        while self._live is not None and self._live.folds.wanted:
+            found = batch(self._live.folds.wanted.popleft())
+            if found is not None:
+                self._write(found)
+
+    def keep_batches(self, batch: Callable[[int], Batch | None]) -> None:
+        """At the end, record the batches that alerts have asked for until then, in the writer's thread."""
+        self._batch = batch
+
+    @_never_raises
+    def watch(self, model: object, optimizer: object = None, *, every: int | None = None) -> None:
+        """Watch the layers of a PyTorch `model` from its optimizer's steps, without a change to the loop.
+
+        `optimizer`: the one that trains it; None: whichever does. `every`: measure at every so many steps, instead of
+        as often as one hundredth of the wall time allows. The norms belong to the step after the one logged last.
+        """
+        if self._live is None or self._writer is None:
+            return
+        from barograph.collect.watched_model import WatchedModel
+
+        self._watched.append(WatchedModel(self, model, optimizer, every=every))
+
+    @property
+    def next_step(self) -> int:
+        """One more than the step of the last call."""
+        return self._next_step
 
     @_never_raises
     def alert(self, title: str, text: str = "", level: str = "warning", step: int | None = None) -> None:
@@ -249,14 +389,19 @@ class Run:
         at = None if step is None else self._step(step)
         if self._writer is not None:
             alert = Alert(time=time.time(), title=str(title), text=str(text), level=word, step=at)
-            self._writer.append(None, _make_alert, alert, self._writer)
+            self._writer.append(None, self._make_alert, alert, self._writer)
 
     @_never_raises
     def checkpoint(self, step: int, path: str | os.PathLike[str]) -> None:
         """Record that a checkpoint was saved."""
         at = self._step(step)
-        if at is not None:
-            self._write(Checkpoint(step=at, time=time.time(), path=str(Path(path).absolute())))
+        if at is None:
+            return
+        record = Checkpoint(step=at, time=time.time(), path=str(Path(path).absolute()))
+        if self._live is None:
+            self._write(record)
+        elif self._writer is not None:
+            self._writer.append(None, self._live.folds.saved, accepted(record), at, Path(record.path).name)
 
     @_never_raises
     def optimizer_moments(self, step: int, model: object, optimizer: object) -> None:
@@ -292,8 +437,13 @@ class Run:
     def set_total_steps(self, steps: int) -> None:
         """Say how many optimizer steps are planned."""
         planned = self._step(steps)
-        if planned is not None:
-            self._write(ConfigUpdate(time=time.time(), config="{}", total_steps=planned))
+        if planned is None:
+            return
+        record = ConfigUpdate(time=time.time(), config="{}", total_steps=planned)
+        if self._live is None:
+            self._write(record)
+        elif self._writer is not None:
+            self._writer.append(None, self._live.folds.planned, accepted(record), planned)
 
     @_never_raises
     def update_config(self, config: Mapping[str, object]) -> None:
@@ -336,8 +486,14 @@ class Run:
             return
         if self._witness is not None:
             self._witness.close()
+        while self._watched:
+            self._watched.pop().remove()
+        if self._live is not None:
+            self._live.end(ending, self._batch)
         writer.append(None, _make_complete, ending, self._summary, self._rows, writer)
         writer.close(_CLOSE_S)
+        if self._live is not None:
+            self._live.close()
 
     def _too_late(self) -> None:
         """`log` after the end: warn once. A disabled run has no end."""
@@ -361,12 +517,13 @@ class Run:
             self._writer.append(None, self._rows.reject, "step", kind, time.time(), None)
         return at
 
+    def _make_alert(self, alert: Alert, writer: JournalWriter) -> list[Record]:
+        if self._live is not None:
+            return self._live.folds.alert(alert, writer.newest_step)
+        return [alert if alert.step is not None else msgspec.structs.replace(alert, step=writer.newest_step)]
+
     def _learn_commit(self, commit: str) -> None:
         self._write(ConfigUpdate(time=time.time(), config="{}", git_commit=commit))
-
-
-def _make_alert(alert: Alert, writer: JournalWriter) -> Alert:
-    return alert if alert.step is not None else msgspec.structs.replace(alert, step=writer.newest_step)
 
 
 def _make_complete(ending: Ending, summary: Mapping[str, float], rows: Rows, writer: JournalWriter) -> RunComplete:

@@ -6,6 +6,7 @@ resume hides the results of checkpoints that it overtook together with their ste
 """
 
 import logging
+import math
 import os
 import socket
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from barograph.analysis.exact_match import exact_match
+from barograph.collect.hardware import EVERY_S, HardwareSampler
 from barograph.errors import JournalError
 from barograph.evaluate.answers import answers
 from barograph.evaluate.probe_set import ProbeSet
@@ -102,6 +104,9 @@ def follow(
     """
     saves = Saves(root, run)
     writers: dict[int, JournalWriter] = {}
+    machine = HardwareSampler(run)
+    machine.start()
+    told_at = -math.inf
     exit_code = 1
     try:
         while not until():
@@ -113,12 +118,17 @@ def follow(
                 writer = writers.get(saved.attempt) or _writer(run, saved.attempt)
                 writers[saved.attempt] = writer
                 done(_evaluate(saved, probes, writer))
+            if writers and time.monotonic() - told_at >= EVERY_S:
+                # Without a step: these numbers are of this machine, and the series of a run are of the one that trains.
+                writers[max(writers)].append(None, _itself, machine.newest(None))
+                told_at = time.monotonic()
             if over and not fresh:
                 break
             time.sleep(POLL_S)
         exit_code = 0
     finally:
         saves.close()
+        machine.stop()
         for writer in writers.values():
             writer.append(None, _itself, RunComplete(time=time.time(), exit_code=exit_code))
             writer.close()

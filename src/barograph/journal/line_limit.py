@@ -3,8 +3,8 @@
 - A step is split into several lines of the same step: the loss first and alone, then its metrics in portions. A metric
   whose name alone is too long becomes a `rejected_value`.
 - Of every other record the long texts are cut, and say so; a config, which is JSON, is replaced by JSON that says so.
-  Where tables are what makes it long (a summary of 30,000 values), their first entries stay and a `collector_failed`
-  line says how many do not.
+  Where tables or lists are what makes it long (a summary of 30,000 values), their first entries stay and a
+  `collector_failed` line says how many do not.
 - What fits in no way is left out, and a `collector_failed` line says that.
 """
 
@@ -14,13 +14,16 @@ from collections.abc import Mapping
 import msgspec
 
 from barograph.journal.reader import LINE_LIMIT
-from barograph.records import Banner, CollectorFailed, Record, RejectedValue, Step, codec
+from barograph.records import Banner, CollectorFailed, Columns, Record, RejectedValue, Step, codec
 
 KEY_SHOWN = 200
 """Characters that are kept of a name that is too long."""
 
 _SHORTEST = 128
 """Characters that every text keeps; a run's id is no longer than this."""
+
+_WHOLE = (Columns, Step)
+"""What says something else without a part of it: the names of columns, and the values under them."""
 
 _HALVINGS = 40
 """After so many halvings no table that fits into memory has an entry left."""
@@ -77,9 +80,9 @@ def _fits(metrics: Mapping[str, float], step: Step, limit: int) -> bool:
 
 
 def _shortened(record: Record, size: int, limit: int) -> list[bytes]:
-    """The record with ever shorter texts and tables until it fits, and a line that says what is missing."""
+    """The record with ever shorter texts, tables and lists until it fits, and a line that says what is missing."""
     kind = str(record.__struct_config__.tag)
-    for halvings in range(_HALVINGS):
+    for halvings in range(_HALVINGS if not isinstance(record, _WHOLE) else 0):
         most = max(limit // 8 >> halvings, _SHORTEST)
         shorter, left_out = _with_less(record, most, halvings)
         line = codec.encode_line(shorter)
@@ -93,20 +96,34 @@ def _shortened(record: Record, size: int, limit: int) -> list[bytes]:
 
 
 def _with_less(record: Record, most: int, halvings: int) -> tuple[Record, dict[str, int]]:
-    """`record` with texts of at most about `most` characters and tables halved; how many entries each table lost."""
-    changes: dict[str, str | dict[str, object]] = {}
+    """`record` with texts of at most about `most` characters, and tables and lists halved; how many entries of each are
+    not there any more."""
+    changes: dict[str, object] = {}
     left_out: dict[str, int] = {}
     for name in record.__struct_fields__:
         value = getattr(record, name)
-        if isinstance(value, str) and len(value) > most:
-            changes[name] = _too_long(value) if name == "config" else cut(value, most)
-        elif isinstance(value, dict):
-            first = list(value.items())[: len(value) >> halvings]
-            kept = {key: cut(item, most) if isinstance(item, str) else item for key, item in first if len(key) <= most}
-            changes[name] = kept
-            if len(kept) < len(value):
-                left_out[name] = len(value) - len(kept)
+        if name == "config" and isinstance(value, str) and len(value) > most:
+            changes[name] = _too_long(value)
+            continue
+        changes[name] = kept = _less(value, most, halvings)
+        if isinstance(value, dict | list) and isinstance(kept, dict | list) and len(kept) < len(value):
+            left_out[name] = len(value) - len(kept)
     return msgspec.structs.replace(record, **changes), left_out
+
+
+def _less(value: object, most: int, halvings: int) -> object:
+    """A text cut, the first entries of a table or a list, each with less in it; anything else as it is."""
+    if isinstance(value, str):
+        return cut(value, most)
+    if isinstance(value, dict):
+        first = list(value.items())[: len(value) >> halvings]
+        return {key: _less(item, most, halvings) for key, item in first if len(key) <= most}
+    if isinstance(value, list):
+        return [_less(item, most, halvings) for item in value[: len(value) >> halvings]]
+    if isinstance(value, msgspec.Struct):
+        fields = {name: _less(getattr(value, name), most, halvings) for name in value.__struct_fields__}
+        return msgspec.structs.replace(value, **fields)
+    return value
 
 
 def _too_long(config: str) -> str:

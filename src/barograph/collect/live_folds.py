@@ -1,0 +1,291 @@
+"""The folds over a training while it runs: losses, gradients, throughput, hardware, and the alerts that follow.
+
+All of it happens in the writer's thread: the lines of a run are made there, and what a line says goes through the
+watch, which returns the alerts, signals and advice that are written behind it. The training thread reads two things of
+it, `stop` and `wanted`, each of which is one assignment. Whatever the folds do, the line itself is written: one that
+raises is recorded, said once, and left out from then on.
+"""
+
+import functools
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import islice
+from typing import ParamSpec
+
+import msgspec
+
+from barograph.analysis.layer_activity import LayerName, LayerValues, layer_metric
+from barograph.analysis.throughput import StepTiming
+from barograph.analysis.training_status import REPORTED
+from barograph.collect.layer_norms import LayerNorms
+from barograph.collect.observed import BATCH_SIZE, SEQUENCE_LENGTH, Observed, Read, read
+from barograph.collect.rows import Rows
+from barograph.collect.secrets import shown
+from barograph.collect.time_budget import TimeBudget
+from barograph.journal.writer import described
+from barograph.policy.tables import Policy
+from barograph.policy.training_watch import TrainingWatch
+from barograph.records import Alert, CollectorFailed, Hardware, Record, Step
+
+LOGGED_LOSS = ("loss", "train/loss")
+LOGGED_NORM = ("grad_norm", "train/grad_norm")
+"""What trainers call the norm of all gradients; left to the one that is taken at every step, where there is one."""
+
+ABOUT_A_BATCH = frozenset({"non_finite_loss", "masked_loss", "loss_spike"})
+"""Conditions that ask for the examples of their step."""
+
+MOST_WANTED = 100
+"""Batches that a run records at most."""
+
+STATUS_FIELDS = frozenset({*REPORTED, "epoch"})
+"""Names that a logged metric may have, after its prefix, to be in the status document."""
+
+NAME = "alerts"
+"""What the collector is called that all of this is."""
+
+logger = logging.getLogger("barograph")
+
+_Given = ParamSpec("_Given")
+
+
+class LiveFolds:
+    """Owns the watch over one attempt; every method but the constructor is called in the writer's thread."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        rows: Rows,
+        budget: TimeBudget,
+        total_steps: int | None = None,
+        stop_on: Collection[str] = (),
+        told: Callable[[Alert], None] | None = None,
+    ) -> None:
+        """`stop_on`: conditions that ask for the end of training when they fire. `told(alert)` is called for every
+        alert that fires or is over; it must not block."""
+        self._policy = policy
+        self._rows = rows
+        self._budget = budget
+        self._total_steps = total_steps
+        self._stop_on = frozenset(stop_on)
+        self._told = told
+        self._watch: TrainingWatch | None = None
+        self._failed = False
+        self._states: dict[str, str] = {}
+        self._asked: set[int] = set()
+        self._shape: dict[str, float] = {}
+        self._own_norm = False
+        self.stop: Alert | None = None
+        """The alert that asks for the end of training; the training thread looks at it."""
+        self.wanted: deque[int] = deque()
+        """Steps whose examples are asked for; the training thread takes them."""
+        self.last_loss: float | None = None
+        """The newest loss of a step, for the status document."""
+        self.last_step: int | None = None
+        """The newest step of such a loss."""
+        self.newest: dict[str, float] = {}
+        """The newest value of each logged metric that the status document has a field for."""
+
+    @property
+    def watch(self) -> TrainingWatch | None:
+        """The watch; None before the first line, and after it has failed."""
+        return None if self._failed else self._watch
+
+    def logged(
+        self,
+        make: Callable[..., list[Record]],
+        step: int,
+        at: float,
+        values: Mapping[str, object],
+        fills_loss: bool,
+    ) -> list[Record]:
+        """The lines of one `log` call, which `make` makes, and what follows from them."""
+        records = make(step, at, values, fills_loss)
+        return records + self._guarded(self._log, records)
+
+    def observed(self, step: int, at: float, seen: Observed) -> list[Record]:
+        """The line of one optimizer step, and what follows from it. Raises `NotYet`."""
+        found = read(seen)
+        found.metrics.update(self._new_shape(found.timing))
+        records = self._rows.observed(step, at, found)
+        return records + self._guarded(self._step, step, at, found)
+
+    def _new_shape(self, timing: StepTiming | None) -> dict[str, float]:
+        """What the batches of a step look like, where that is not as it was recorded last."""
+        said = {} if timing is None else {BATCH_SIZE: timing.batch_size, SEQUENCE_LENGTH: timing.sequence_length}
+        new = {name: float(value) for name, value in said.items() if value is not None}
+        new = {name: value for name, value in new.items() if self._shape.get(name) != value}
+        self._shape.update(new)
+        return new
+
+    def layers(self, step: int, at: float, norms: LayerNorms) -> list[Record]:
+        """The row of one collection of the layers' norms, and what follows from it. Raises `NotYet`."""
+        values = norms.read()
+        metrics = layer_metrics(values)
+        records: list[Record] = [Step(step=step, time=at, metrics=metrics)] if metrics else []
+        return records + self._guarded(self._layers, step, at, values)
+
+    def unavailable_layers(self, reason: str) -> list[Record]:
+        """The norms of the layers cannot be had in this training."""
+        values = LayerValues(available=False, reason=reason)
+        return self._guarded(self._layers, self.last_step or 0, time.time(), values)
+
+    def alert(self, alert: Alert, step: int | None) -> list[Record]:
+        """An alert of the user's, at the newest step if it says none."""
+        if alert.step is None and step is not None:
+            alert = msgspec.structs.replace(alert, step=step)
+        return [alert, *self._guarded(self._users, alert)]
+
+    def saved(self, record: Record, step: int, name: str) -> list[Record]:
+        """A checkpoint was saved."""
+        return [record, *self._guarded(self._saved, step, name)]
+
+    def planned(self, record: Record, steps: int) -> list[Record]:
+        """The training will make so many steps."""
+        self._total_steps = steps
+        return [record, *self._guarded(self._planned, steps)]
+
+    def unavailable(self, name: str, reason: str) -> list[Record]:
+        """Why a field of the signals, or a condition, is not measured."""
+        return self._guarded(self._unavailable, name, reason)
+
+    def hardware(self, sample: Hardware) -> list[Record]:
+        """The line of what the machine says of itself, and what follows from it."""
+        return [sample, *self._guarded(self._hardware, sample)]
+
+    def utilised(self, mfu: float | None) -> None:
+        """The share of the device's arithmetic that the training uses."""
+        if self.watch is not None:
+            self.watch.measured(mfu=mfu)
+
+    def end(self) -> list[Record]:
+        """The last lines of the watch."""
+        return self._guarded(self._end)
+
+    def _log(self, records: Sequence[Record]) -> list[Record]:
+        said: list[Record] = []
+        for one in records:
+            if not isinstance(one, Step):
+                continue
+            if one.loss is not None:
+                norm = None if self._own_norm else _first(one.metrics, LOGGED_NORM)
+                said += self._stepped(one.step, one.time, loss=one.loss, gradient_norm=norm)
+            hidden = {*LOGGED_LOSS, *(LOGGED_NORM if self._own_norm or one.loss is not None else ())}
+            values = {name: value for name, value in one.metrics.items() if name not in hidden}
+            if values:
+                for name in values:
+                    if name.rpartition("/")[2] in STATUS_FIELDS and (name in self.newest or len(self.newest) < 100):
+                        self.newest[name] = values[name]
+                said += self._seen().metrics(one.step, one.time, values)
+        return said
+
+    def _stepped(self, step: int, at: float, *, loss: float | None, gradient_norm: float | None) -> Sequence[Record]:
+        self.last_step, self.last_loss = step, loss
+        return self._seen().step(step, at, loss=loss, gradient_norm=gradient_norm)
+
+    def _step(self, step: int, at: float, found: Read) -> Sequence[Record]:
+        self._own_norm = self._own_norm or found.gradient_norm is not None
+        self.last_step = step
+        if found.loss is not None:
+            self.last_loss = found.loss
+        watch = self._seen()
+        watch.measured(overhead_share=self._budget.overhead_share)
+        return watch.step(
+            step,
+            at,
+            loss=found.loss,
+            gradient_norm=found.gradient_norm,
+            token_entropy=found.token_entropy,
+            top1_probability=found.top1_probability,
+            timing=found.timing,
+        )
+
+    def _layers(self, step: int, at: float, values: LayerValues) -> Sequence[Record]:
+        return self._seen().layers(step, at, values)
+
+    def _users(self, alert: Alert) -> Sequence[Record]:
+        self._seen().alert(alert)
+        if self._told is not None:
+            self._told(alert)
+        return []
+
+    def _saved(self, step: int, name: str) -> Sequence[Record]:
+        self._seen().saved(step, name)
+        return []
+
+    def _planned(self, steps: int) -> Sequence[Record]:
+        self._seen().planned(steps)
+        return []
+
+    def _unavailable(self, name: str, reason: str) -> Sequence[Record]:
+        self._seen().unavailable(name, reason)
+        return []
+
+    def _hardware(self, sample: Hardware) -> Sequence[Record]:
+        return self._seen().hardware(sample)
+
+    def _end(self) -> Sequence[Record]:
+        return [] if self._watch is None else self._watch.end(time.time())
+
+    def _seen(self) -> TrainingWatch:
+        if self._watch is None:
+            self._watch = TrainingWatch(self._policy, total_steps=self._total_steps)
+        return self._watch
+
+    def _guarded(
+        self, fold: Callable[_Given, Sequence[Record]], *arguments: _Given.args, **named: _Given.kwargs
+    ) -> list[Record]:
+        """What `fold` returns, taken note of; if it raises, that is recorded, and no fold is asked any more."""
+        if self._failed:
+            return []
+        try:
+            said = list(fold(*arguments, **named))
+            for one in said:
+                if isinstance(one, Alert):
+                    self._take_note(one)
+        except Exception as error:  # noqa: BLE001 - the line that was observed must be written whatever is made of it
+            self._failed = True
+            what = shown(described(error))
+            logger.warning("barograph: the alerts failed and are left out: %s. Training and its log go on.", what)
+            return [CollectorFailed(time=time.time(), name=NAME, error=what, step=self.last_step)]
+        return said
+
+    def _take_note(self, alert: Alert) -> None:
+        before = self._states.get(alert.id, "")
+        self._states[alert.id] = alert.state
+        if len(self._states) > 1_000:
+            del self._states[next(iter(self._states))]
+        if alert.state == "firing" and alert.condition in self._stop_on and self.stop is None:
+            self.stop = alert
+        if alert.state in {"pending", "firing"} and alert.condition in ABOUT_A_BATCH:
+            step = alert.step if before else (alert.first_step if alert.first_step is not None else alert.step)
+            if step is not None and step not in self._asked and len(self._asked) < MOST_WANTED:
+                self._asked.add(step)
+                self.wanted.append(step)
+        if self._told is not None and before != alert.state and alert.state in {"firing", "resolved"}:
+            self._told(alert)
+
+
+def layer_metrics(values: LayerValues) -> dict[str, float]:
+    """The metrics of one collection; a norm that was not measured has none."""
+    metrics: dict[str, float] = {}
+    for names, norms in (
+        (_metric_names(values.names, "gradient_norm"), values.gradient),
+        (_metric_names(values.names, "weight_norm"), values.weight),
+        (_metric_names(values.names, "update_norm"), values.update),
+    ):
+        for name, norm in zip(islice(names, len(norms)), norms, strict=True):
+            if norm is not None:
+                metrics[name] = float(norm)
+    return metrics
+
+
+@functools.lru_cache(maxsize=16)
+def _metric_names(names: tuple[LayerName, ...], quantity: str) -> tuple[str, ...]:
+    return tuple(layer_metric(name, quantity) for name in names)  # type: ignore[arg-type]  # one of the three
+
+
+def _first(metrics: Mapping[str, float], names: Collection[str]) -> float | None:
+    return next((metrics[name] for name in names if name in metrics), None)
