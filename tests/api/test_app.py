@@ -23,7 +23,7 @@ Client = TestClient[Edge]
 TOKEN = "the-secret-canary-0123456789-abcdefghijklmnop"
 ENDLESS = "/api/events"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "FROB")
-PARAMETERS = {"run": "alpha", "name": "index-12345678.js", "checkpoint": "newest"}
+PARAMETERS = {"run": "alpha", "alert": "a1", "name": "index-12345678.js", "checkpoint": "newest"}
 HEADERS = {
     "content-security-policy",
     "cross-origin-opener-policy",
@@ -65,17 +65,23 @@ def guarded(root: Path, open_client: Callable[..., Client]) -> Client:
 def test_the_router_table_is_the_one_that_is_documented() -> None:
     assert sorted(set(every_path())) == [
         "/",
+        "/api/alerts",
+        "/api/alerts/a1/acknowledge",
         "/api/checkpoints",
         "/api/checkpoints/newest",
         "/api/checkpoints/newest/tensors",
         "/api/events",
         "/api/export",
+        "/api/layers",
         "/api/login",
         "/api/openapi.json",
         "/api/runs",
         "/api/runs/alpha",
         "/api/series",
+        "/api/signals",
         "/api/status/live",
+        "/api/status/system",
+        "/api/throughput/samples",
         "/api/unified",
         "/api/verdicts",
         "/assets/index-12345678.js",

@@ -8,7 +8,7 @@ import pytest
 from litestar.testing import TestClient
 
 from barograph.api.edge import Edge
-from barograph.views import documents, verdict_documents, weight_documents
+from barograph.views import documents, monitor_documents, verdict_documents, weight_documents
 
 Client = TestClient[Edge]
 
@@ -22,6 +22,11 @@ DOCUMENTS: dict[str, type[msgspec.Struct]] = {
     "/api/checkpoints/{checkpoint}/tensors": weight_documents.CheckpointTensors,
     "/api/unified": weight_documents.Unified,
     "/api/verdicts": verdict_documents.Verdicts,
+    "/api/alerts": monitor_documents.Alerts,
+    "/api/signals": monitor_documents.SignalsNow,
+    "/api/layers": monitor_documents.Layers,
+    "/api/status/system": monitor_documents.SystemStatus,
+    "/api/throughput/samples": monitor_documents.ThroughputSamples,
     "/healthz": documents.Healthz,
 }
 
@@ -99,6 +104,7 @@ def test_it_is_openapi_3_1_and_names_every_data_route(description: Description) 
         "/api/events",
         "/api/export",
         "/api/login",
+        "/api/alerts/{alert}/acknowledge",
         "/metrics",
         "/status/{name}",
     }

@@ -56,7 +56,7 @@ def test_every_point_comes_back_bit_by_bit_in_its_order(scans: list[list[tuple[i
         found = series_points(connection, series=series, source=1)
         assert found.steps.tolist() == [step for step, _ in wanted]
         assert found.values.tobytes() == np.array([value for _, value in wanted], dtype="<f8").tobytes()
-        newest = newest_points(connection, series=series, source=1, count=count)
+        (newest,) = newest_points(connection, series=[series], source=1, count=count)
         assert newest.values.tobytes() == found.values[-count:].tobytes()
         assert newest.steps.tolist() == found.steps[-count:].tolist()
     connection.close()
@@ -71,7 +71,7 @@ def test_many_small_scans_become_few_rows_and_lose_nothing(empty: sqlite3.Connec
     assert (pending, loose) == (10, 6)
     assert series_points(empty, series=1, source=1).steps.tolist() == list(range(scans))
     assert np.isnan(series_points(empty, series=2, source=1).values).sum() == scans
-    newest = newest_points(empty, series=1, source=1, count=50)
+    (newest,) = newest_points(empty, series=[1], source=1, count=50)
     assert newest.steps.tolist() == list(range(scans - 50, scans))
 
 

@@ -3,6 +3,7 @@
 import math
 import time
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 from hypothesis import given
@@ -11,8 +12,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from barograph.index import Index, Indexer
 from barograph.records import Alert, Banner, Heartbeat, Record, RunComplete, Step, codec
-from barograph.views.documents import Gpu, TrainingHost
-from barograph.views.metrics import COUNTED, Family, Sample, exposition, gpu_families, metrics
+from barograph.records.alerts import AlertStateWord
+from barograph.records.signals import Gpu
+from barograph.views.documents import TrainingHost
+from barograph.views.metrics import Family, Sample, exposition, gpu_families, metrics
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 
@@ -113,12 +116,17 @@ def test_without_alerts_and_gpus_their_families_are_not_there(tmp_path: Path) ->
     assert all(family.samples for family in metrics(indexed(tmp_path), now=now))
 
 
-def test_so_many_alerts_are_counted_and_no_more(tmp_path: Path) -> None:
+def test_each_alert_counts_once_however_many_lines_its_life_has(tmp_path: Path) -> None:
     now = time.time()
-    alerts: list[Record] = [Alert(time=now, level="info", title="t", text="t")] * (COUNTED + 5)
-    write(tmp_path, "r", [Banner(run="r", attempt=1, writer="train", time=now), *alerts])
+    alerts: list[Record] = [Alert(time=now, level="info", title=f"t{n}", text="t") for n in range(1_005)]
+    lives: list[Record] = [
+        Alert(time=now + n, level="info", title="it comes and goes", id="a", condition="loss_spike", state=state)
+        for n, state in enumerate(get_args(AlertStateWord))
+    ]
+    write(tmp_path, "r", [Banner(run="r", attempt=1, writer="train", time=now), *alerts, *lives])
     found = parsed(exposition(metrics(indexed(tmp_path), now=now)))
-    assert found["barograph_run_alerts"][of("r", level="info")] == COUNTED
+    assert found["barograph_run_alerts"][of("r", level="info")] == 1_006
+    assert found["barograph_run_alerts_firing"][of("r", level="info")] == 1_005
 
 
 def test_a_root_without_runs_still_says_so(tmp_path: Path) -> None:

@@ -329,7 +329,8 @@ def test_what_this_machine_could_not_do_is_tried_again(
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     heard = watching.heard()
     with Watcher(root, Settings(policy=load(), quiet_s=0.0), heard) as watcher:
-        few = max(int(name) for name in os.listdir("/proc/self/fd")) + 20
+        taken = {int(name) for name in os.listdir("/proc/self/fd")}
+        few = [number for number in range(1_000) if number not in taken][20]  # so that twenty files can be opened
         resource.setrlimit(resource.RLIMIT_NOFILE, (few, hard))
         try:
             watcher.run_once()

@@ -11,6 +11,7 @@ from barograph.api.edge import Edge
 from barograph.api.events import Events
 from barograph.api.export import export_route
 from barograph.api.login import login_route
+from barograph.api.monitors import monitor_routes
 from barograph.api.pages import Site, read_site
 from barograph.api.problems import answer_exception
 from barograph.api.reading import Reading
@@ -46,6 +47,7 @@ def create_app(
     documented = [
         *document_routes(reading),
         *weights_routes(reading),
+        *monitor_routes(reading),
         export_route(reading),
         event_route(events, reading.index_state),
         login_route(access, wrong_tokens),

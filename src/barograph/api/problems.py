@@ -17,10 +17,12 @@ from barograph.errors import (
     BarographError,
     IndexRebuilding,
     NoDocument,
+    UnknownAlert,
     UnknownCheckpoint,
     UnknownRun,
     UnknownSeries,
     UsageError,
+    WriteError,
 )
 from barograph.records.codec import encode_document
 from barograph.views.documents import Problem
@@ -28,7 +30,7 @@ from barograph.views.documents import Problem
 RETRY_AFTER_S = "1"
 """When to ask again for what is not indexed yet, or was too much."""
 
-_UNKNOWN = (UnknownRun, UnknownSeries, UnknownCheckpoint, NoDocument)
+_UNKNOWN = (UnknownRun, UnknownSeries, UnknownCheckpoint, UnknownAlert, NoDocument)
 
 _log = logging.getLogger("barograph.api")
 
@@ -48,7 +50,7 @@ def answer_exception(request: Request[object, object, State], exception: Excepti
     if isinstance(exception, UsageError):
         status = 404 if isinstance(exception, _UNKNOWN) else 400
         return problem_response(status, _said(exception))
-    if isinstance(exception, IndexRebuilding | Overloaded):
+    if isinstance(exception, IndexRebuilding | Overloaded | WriteError):
         return problem_response(503, _said(exception), {"Retry-After": RETRY_AFTER_S})
     if isinstance(exception, NotFoundException):
         return problem_response(404, "There is nothing here. The routes are listed in /api/openapi.json.")

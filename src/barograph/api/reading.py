@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from barograph import views
+from barograph.api.acknowledging import Acknowledging
 from barograph.api.bodies import REVALIDATE, Body, BodyCache, document_body, json_body, make_body, null_body
 from barograph.api.events import Events
 from barograph.api.rendering import Renderer
@@ -23,6 +24,7 @@ from barograph.policy import Policy, load
 from barograph.views.documents import Healthz, IndexState, Runs
 from barograph.views.export import Format, Selection
 from barograph.views.metrics import MEDIA_TYPE, Family, Sample, exposition, metrics
+from barograph.views.monitor_documents import Acknowledged, Quantity
 from barograph.views.series import Asked
 from barograph.views.unified import WeightsDocument
 
@@ -56,6 +58,7 @@ class Reading:
         self._of_all = Renderer(name="all", most_waiting=_WAITING)
         self._of_runs = Renderer(name="runs", most_waiting=_WAITING)
         self._of_points = Renderer(name="points", most_waiting=_WAITING)
+        self._acknowledging = Acknowledging(root)
         self._bodies = BodyCache(most_bytes=_KEPT_BYTES)
         self._news = 0
         self._news_of: dict[str, int] = {}
@@ -73,6 +76,7 @@ class Reading:
             await waiting
             for renderer in (self._of_now, self._of_all, self._of_runs, self._of_points):
                 renderer.close()
+            self._acknowledging.close()
             if self._follower is not None:
                 # A first scan of a large root may take longer than anyone waits for Ctrl-C. What it has not yet
                 # committed is read again next time.
@@ -154,6 +158,46 @@ class Reading:
             state=run in self._news_of,
             seconds=_JUDGED_S,
             renderer=self._of_points,
+        )
+
+    async def alerts(self, run: str | None) -> Body:
+        """The alerts of a run; None is the one that moved last. Raises `UnknownRun`."""
+        return await self._of_run(("alerts",), run, lambda: views.alerts(self._index, run, policy=self._policy))
+
+    async def acknowledge(self, run: str, alert: str, *, note: str) -> Acknowledged:
+        """Write down that somebody has seen an alert. Raises `UnknownRun`, `UnknownAlert` or `WriteError`."""
+        return await asyncio.to_thread(self._acknowledging.acknowledge, self._index, run, alert, note=note)
+
+    async def layers(self, run: str | None, quantity: Quantity, columns: int) -> Body:
+        """What the gradients of each layer say; made of many series, so not more often than every few seconds."""
+        return await self._body(
+            ("layers", run, quantity, columns),
+            lambda: views.layers(self._index, run, policy=self._policy, quantity=quantity, columns=columns),
+            state=None if run is None else run in self._news_of,
+            seconds=_JUDGED_S,
+            renderer=self._of_points,
+        )
+
+    async def signals(self, run: str | None) -> Body:
+        """What a training derived of itself. Raises `UnknownRun`."""
+        return await self._of_run(("signals",), run, lambda: views.signals(self._index, run))
+
+    async def system_status(self, run: str | None) -> Body:
+        """The machines of a run; None is the one that moved last. Raises `UnknownRun`."""
+        return await self._of_run(("system",), run, lambda: views.system_status(self._index, run, policy=self._policy))
+
+    async def throughput_samples(self, run: str | None, limit: int) -> Body:
+        """How fast the newest steps were. Raises `UnknownRun`."""
+        return await self._of_run(
+            ("throughput", limit), run, lambda: views.throughput_samples(self._index, run, limit=limit)
+        )
+
+    async def training_status(self, run: str | None) -> Body:
+        """What a run says of itself, for other programs. Raises `UnknownRun` or `NoDocument`."""
+        return await self._of_run(
+            ("status", "training_status"),
+            run,
+            lambda: json_body(views.training_status(self._index, run, policy=self._policy)),
         )
 
     async def weights_document(self, run: str | None, name: WeightsDocument) -> Body:

@@ -34,6 +34,11 @@ _LADDER = ", ".join(str(weight) for weight in (0, *SMOOTHING))
 RUN_PATTERN = f"^{RUN_ID}$"
 _RUN_ID = "Id of the run: the name of its folder."
 Asked = Request[object, object, State]
+Run = Annotated[
+    str | None,
+    QueryParameter(pattern=RUN_PATTERN, description="Id of the run; by default the one that moved last."),
+]
+NamedRun = Annotated[str, QueryParameter(pattern=RUN_PATTERN, description=_RUN_ID)]
 
 
 def document_routes(reading: Reading) -> list[HTTPRouteHandler]:
@@ -71,7 +76,7 @@ def document_routes(reading: Reading) -> list[HTTPRouteHandler]:
     )
     async def series(
         request: Asked,
-        run: Annotated[str, QueryParameter(pattern=RUN_PATTERN, description=_RUN_ID)],
+        run: NamedRun,
         name: Annotated[
             list[Annotated[str, Meta(min_length=1, max_length=MOST_NAME)]],
             QueryParameter(min_items=1, max_items=MOST_SERIES, description="A name, such as `loss`; may be repeated."),
@@ -125,13 +130,7 @@ def document_routes(reading: Reading) -> list[HTTPRouteHandler]:
         description="Made for polling every second or two: answers 304 while nothing changed.",
         responses=answers(LiveStatus, unknown="There is no such run."),
     )
-    async def live_status(
-        request: Asked,
-        run: Annotated[
-            str | None,
-            QueryParameter(pattern=RUN_PATTERN, description="Id of the run; by default the one that moved last."),
-        ] = None,
-    ) -> Response[bytes]:
+    async def live_status(request: Asked, run: Run = None) -> Response[bytes]:
         return send_body(await reading.live_status(run), request)
 
     @get(

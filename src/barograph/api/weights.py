@@ -8,27 +8,25 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import PathParameter, QueryParameter
 
 from barograph.analysis.layer_drift import LayerDrift
+from barograph.analysis.training_status import TrainingStatus
 from barograph.api.bodies import send_body
 from barograph.api.problems import problem_response
 from barograph.api.reading import Reading
-from barograph.api.routes import RUN_PATTERN, Asked, answers, problem_specs
+from barograph.api.routes import Asked, NamedRun, Run, answers, problem_specs
 from barograph.policy.weight_stability import ParameterStability
 from barograph.views.unified import WeightsDocument
 from barograph.views.verdict_documents import Verdicts
 from barograph.views.weight_documents import CheckpointDetail, Checkpoints, CheckpointTensors, Unified
 
 CHECKPOINT_PATTERN = "^(newest|[0-9a-f]{16})$"
-DOCUMENTS: dict[str, WeightsDocument] = {
+WEIGHTS: dict[str, WeightsDocument] = {
     f"{name}.json": name
     for name in ("layer_drift", "layer_drift_history", "parameter_stability", "parameter_stability_history")
 }
+TRAINING = "training_status.json"
+DOCUMENTS = (TRAINING, *WEIGHTS)
 LAST_LAYER = 999_999
 
-Run = Annotated[
-    str | None,
-    QueryParameter(pattern=RUN_PATTERN, description="Id of the run; by default the one that moved last."),
-]
-NamedRun = Annotated[str, QueryParameter(pattern=RUN_PATTERN, description="Id of the run: the name of its folder.")]
 CheckpointId = Annotated[
     str,
     PathParameter(
@@ -107,7 +105,7 @@ def _status_route(reading: Reading) -> HTTPRouteHandler:
         " of such documents, oldest first.",
         responses={
             200: ResponseSpec(
-                LayerDrift | ParameterStability | list[LayerDrift] | list[ParameterStability],
+                TrainingStatus | LayerDrift | ParameterStability | list[LayerDrift] | list[ParameterStability],
                 description="The document, or the list of the last ones.",
                 generate_examples=False,
             ),
@@ -122,7 +120,9 @@ def _status_route(reading: Reading) -> HTTPRouteHandler:
         ],
         run: Run = None,
     ) -> Response[bytes]:
-        document = DOCUMENTS.get(name)
+        if name == TRAINING:
+            return send_body(await reading.training_status(run), request)
+        document = WEIGHTS.get(name)
         if document is None:
             return problem_response(404, f"There is no such document. These are served: {', '.join(DOCUMENTS)}.")
         return send_body(await reading.weights_document(run, document), request)

@@ -13,6 +13,7 @@ import typer
 from barograph import __version__
 from barograph.cli.check import check
 from barograph.cli.demo import demo
+from barograph.cli.doctor import doctor
 from barograph.cli.drift import drift
 from barograph.cli.import_ import import_
 from barograph.cli.serve import serve
@@ -21,7 +22,7 @@ from barograph.cli.token import token
 from barograph.cli.watch import watch
 from barograph.errors import BarographError, UsageError
 
-COMMANDS: tuple[Callable[..., None], ...] = (demo, serve, watch, check, drift, stability, import_, token)
+COMMANDS: tuple[Callable[..., None], ...] = (demo, serve, watch, check, drift, stability, import_, token, doctor)
 
 app = typer.Typer(
     name="barograph",

@@ -106,6 +106,8 @@ def demo(
 
     from barograph.api.server import Dashboard
     from barograph.journal.layout import LOGS
+    from barograph.policy import load
+    from barograph.watch.sentinel import Sentinel
 
     root = root_of(base_dir)
     if (root / LOGS).is_dir():
@@ -120,7 +122,7 @@ def demo(
         raise UsageError(
             f"the demo cannot write its run: {error.strerror}", where=str(root), advice="Choose another --base-dir"
         ) from error
-    with Children(root / run) as children:
+    with Children(root / run) as children, Sentinel(root, policy=load()):
         which = ("--base-dir", str(root), "--run-id", run)
         taught = (*begins_with, *(["--lora"] if lora else []), "--seconds", str(seconds), "--seed", str(seed))
         trainer = children.start("train", *which, *taught, "--with-parent")

@@ -42,6 +42,7 @@ def serve(
     """
     from barograph.api.server import Dashboard
     from barograph.policy import load
+    from barograph.watch.sentinel import Sentinel
 
     judge = load(policy)
     if watch and find_spec("numba") is None:
@@ -50,7 +51,7 @@ def serve(
     typer.echo(f"barograph shows {dashboard.root} at {dashboard.url} (Ctrl-C stops)")
     for notice in dashboard.notices:
         typer.echo(notice)
-    with Children() as children:
+    with Children() as children, Sentinel(dashboard.root, policy=judge):
         if watch:
             children.start("watch", "--base-dir", str(dashboard.root), "--policy", policy)
         dashboard.run()

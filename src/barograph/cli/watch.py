@@ -15,7 +15,7 @@ from barograph.errors import UsageError
 
 if TYPE_CHECKING:
     from barograph.policy import Policy
-    from barograph.watch import PlannedJob
+    from barograph.watch.plan import PlannedJob
     from barograph.weights import Pass
 
 FAILED = 1
@@ -70,6 +70,7 @@ def watch(
     """
     from barograph.policy import load
     from barograph.watch.inventory import in_folder
+    from barograph.watch.sentinel import Sentinel
     from barograph.watch.watcher import Settings, Watcher
     from barograph.weights import stamp_of
 
@@ -101,7 +102,8 @@ def watch(
             watcher.run_once()
         else:
             typer.echo(f"barograph watches {root} (Ctrl-C stops)")
-            watcher.run()
+            with Sentinel(root, policy=judge):
+                watcher.run()
         said.close()
         unread = watcher.unread
         typer.echo(f"{watcher.done} checkpoints read, {unread} could not be")

@@ -19,12 +19,14 @@ from barograph.records import (
     Columns,
     ConfigUpdate,
     ExactMatch,
+    Hardware,
     Heartbeat,
     LostRecords,
     Pause,
     Record,
     RejectedValue,
     RunComplete,
+    Signals,
     Step,
     codec,
 )
@@ -37,6 +39,9 @@ EXAMPLES = 5
 
 REJECTED_EXAMPLES = 3
 """How many rejected values of one file are named."""
+
+_OF_MACHINE = ("cpu_pct", "process_cpu_pct", "process_ram_gb", "ram_used_gb", "swap_used_gb", "disk_used_gb")
+_OF_GPU = ("temp_c", "util_pct", "vram_used_gb", "vram_pct", "power_w", "fan_pct")
 
 _RANK = re.compile(r"rank(\d+)")
 
@@ -126,6 +131,12 @@ class SourceFold:
         elif isinstance(record, Answer):
             # Read, but not kept: there are thousands, and what follows from them has lines of its own.
             self._last_time = record.time
+        elif isinstance(record, Signals):
+            # The newest is all that anybody asks for: a line replaces the one before.
+            self._last_time = record.time
+            self.state = replace(self.state, signals=record)
+        elif isinstance(record, Hardware):
+            self._take_hardware(record, offset)
         else:
             if isinstance(record, ExactMatch):
                 name = f"exact_match/{record.task}/{record.level}/{record.regime}"
@@ -135,6 +146,16 @@ class SourceFold:
             self.events.append(Event(offset=offset, kind=kind, line=codec.encode_line(record)))
             self._last_time = record.time
             self.state = _with_event(self.state, record)
+
+    def _take_hardware(self, record: Hardware, offset: int) -> None:
+        """The newest is kept whole, and every one gives a point to the series of each number that it has."""
+        self._last_time = record.time
+        self.state = replace(self.state, hardware=record)
+        numbers = hardware_series(record)
+        if record.step is not None and numbers:
+            # Without a time of its own: the row that logged this step has one, and a step should have one time.
+            series = tuple(self._series_id(self._prefix + name) for name in numbers)
+            self._scores.update(series, place=offset, step=record.step, values=list(numbers.values()))
 
     def _take_step(self, record: Step, offset: int) -> None:
         metrics = record.metrics if record.columns is None else metrics_of(record, self._known_headers)
@@ -165,6 +186,14 @@ class SourceFold:
                 self._by_name[name] = self._series_id(self._prefix + name)
         known = tuple(self._by_name[name] for name in names)
         return (*known, TIMES, self._by_name[LOSS]) if with_loss else (*known, TIMES)
+
+
+def hardware_series(record: Hardware) -> dict[str, float]:
+    """Series -> number of what a machine said; what it did not say has no point."""
+    found = {f"hardware/{name}": getattr(record, name) for name in _OF_MACHINE}
+    for gpu in record.gpus or ():
+        found |= {f"hardware/gpu{gpu.index}/{name}": getattr(gpu, name) for name in _OF_GPU}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def series_prefix(writer: str) -> str:

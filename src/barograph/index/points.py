@@ -169,10 +169,20 @@ def series_points(connection: sqlite3.Connection, *, series: int, source: int) -
     )
 
 
-def newest_points(connection: sqlite3.Connection, *, series: int, source: int, count: int) -> Points:
-    """The last `count` points of a series in one source (fewer if it has fewer), as `series_points` orders them."""
-    rest = open_points(connection, series=series, source=source)
-    parts, missing = [(rest.steps, rest.values)], count - len(rest.steps)
+def newest_points(connection: sqlite3.Connection, *, series: Sequence[int], source: int, count: int) -> list[Points]:
+    """The last `count` points of each series in one source (fewer if it has fewer), as `series_points` orders them."""
+    waiting = _pending(connection, source)
+    waiting = waiting[np.argsort(waiting["series"], kind="stable")]
+    return [_newest(connection, of_series(waiting, one), series=one, source=source, count=count) for one in series]
+
+
+def _newest(connection: sqlite3.Connection, pending: Points, *, series: int, source: int, count: int) -> Points:
+    """The same of one series, of which `pending` are the points that are not sorted out yet."""
+    parts, missing = [(pending.steps, pending.values)], count - len(pending.steps)
+    if missing > 0:
+        for steps, values in reversed(_loose(connection, source, series)):
+            parts.append((steps, values))
+            missing -= len(steps)
     if missing > 0:
         for segment in reversed(pyramid.segments(connection, source=source, series=series)):
             if missing > 0:

@@ -20,7 +20,7 @@ from barograph.index.pyramid import OddPoints
 from barograph.index.schema import IndexDamaged, check_row
 from barograph.index.snapshot import Snapshot
 from barograph.index.source import SourceState, decode_state, identity
-from barograph.journal.layout import journal_files, run_directories
+from barograph.journal.layout import TRAIN, journal_files, run_directories
 from barograph.records import Record, codec
 from barograph.records.quantities import Attempt, Step
 
@@ -129,15 +129,44 @@ def series_points(snapshot: Snapshot, run: str, name: str) -> AttemptPoints:
 
 def newest_points(snapshot: Snapshot, run: str, name: str, *, attempt: Attempt, count: int) -> points.Points:
     """The last `count` points of a series in one attempt, as written; none if there is no such series."""
-    series = series_id(snapshot, run, name)
-    steps, values, missing = [np.empty(0, dtype=np.int64)], [np.empty(0)], count
+    return newest_points_of(snapshot, run, [name], attempt=attempt, count=count)[name]
+
+
+def newest_points_of(
+    snapshot: Snapshot, run: str, names: Sequence[str], *, attempt: Attempt, count: int
+) -> dict[str, points.Points]:
+    """The same of many series, by name: what they share in the database is read once."""
+    known = {name: series_id(snapshot, run, name) for name in names}
+    found: dict[str, list[points.Points]] = {name: [] for name in names}
+    missing = {name: count for name, series in known.items() if series is not None}
     for source in reversed(sources(snapshot, run)):
-        if series is not None and source.state.attempt == attempt and missing > 0:
-            part = points.newest_points(snapshot.connection, series=series, source=source.id, count=missing)
-            steps.append(part.steps)
-            values.append(part.values)
-            missing -= len(part.steps)
-    return points.Points(steps=np.concatenate(steps[::-1]), values=np.concatenate(values[::-1]))
+        if source.state.attempt != attempt or not missing:
+            continue
+        wanted = [series for name in missing if (series := known[name]) is not None]
+        parts = points.newest_points(snapshot.connection, series=wanted, source=source.id, count=count)
+        for name, part in zip(list(missing), parts, strict=True):
+            found[name].append(_last(part, missing[name]))
+            missing[name] -= len(found[name][-1].steps)
+            if missing[name] == 0:
+                del missing[name]
+    return {name: _in_order(parts) for name, parts in found.items()}
+
+
+def times_of_steps(snapshot: Snapshot, run: str, steps: NDArray[np.int64], *, attempt: Attempt) -> NDArray[np.float64]:
+    """When the rows of some steps of one attempt were logged, unix seconds; NaN where there is no such row.
+
+    `steps` ascend. Where the window holds very many more rows than that, the time of a step may be that of one near it.
+    """
+    among = [one for one in sources(snapshot, run) if one.state.attempt == attempt and one.state.writer == TRAIN]
+    found = parts_of(snapshot.connection, [(one.id, attempt) for one in among], series=points.TIMES)
+    shown = shown_parts(snapshot.connection, found, hidden_from={})
+    rows = curve(snapshot, shown, first=int(steps[0]), last=int(steps[-1]), at_least=4 * len(steps))
+    if not len(rows):
+        return np.full(len(steps), np.nan)
+    places = np.maximum(np.searchsorted(rows.lo, steps, side="right") - 1, 0)
+    there = (rows.lo[places] <= steps) & (steps <= rows.hi[places])
+    times: NDArray[np.float64] = np.where(there, rows.last[places], np.nan)
+    return times
 
 
 def shown_series(
@@ -215,6 +244,17 @@ def events(
             check_row(source.id, tag, offset, line, said=said)
             found.append(decoded(line, kind))
     return found
+
+
+def _last(part: points.Points, count: int) -> points.Points:
+    return points.Points(steps=part.steps[-count:], values=part.values[-count:])
+
+
+def _in_order(newest_first: Sequence[points.Points]) -> points.Points:
+    parts = [points.Points(steps=np.empty(0, dtype=np.int64), values=np.empty(0)), *newest_first[::-1]]
+    return points.Points(
+        steps=np.concatenate([part.steps for part in parts]), values=np.concatenate([part.values for part in parts])
+    )
 
 
 def _first_step(one: Shown) -> Step:

@@ -30,7 +30,7 @@ from barograph.records import FORMAT, KINDS
 APPLICATION = 0x6261726F
 """SQLite's `application_id`: the letters `baro`."""
 
-FOLD = 6
+FOLD = 7
 """To be raised whenever the tables, `SourceState`, or what is made of a line changes."""
 
 

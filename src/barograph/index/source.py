@@ -11,7 +11,7 @@ from barograph.analysis.finite_losses import NO_LOSSES, FiniteLosses
 from barograph.index.schema import IndexDamaged
 from barograph.journal.layout import archive_of
 from barograph.journal.reader import Position
-from barograph.records import Banner, Pause, RunComplete
+from barograph.records import Banner, Hardware, Pause, RunComplete, Signals
 from barograph.records.quantities import Attempt, Count, Seconds, Step
 
 
@@ -96,6 +96,8 @@ class SourceState(Struct, frozen=True, kw_only=True):
     first_mark: Annotated[Mark | None, Meta(description="Its first step line.")] = None
     newest_mark: Annotated[Mark | None, Meta(description="Its newest step line.")] = None
     heartbeat_step: Annotated[Step | None, Meta(description="Step that its newest heartbeat names.")] = None
+    signals: Annotated[Signals | None, Meta(description="Its newest line of signals.")] = None
+    hardware: Annotated[Hardware | None, Meta(description="Its newest word about the machine.")] = None
     last_time: Annotated[Seconds | None, Meta(description="Time of its newest line that has one.")] = None
 
 

@@ -10,28 +10,14 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from barograph.records import ExactMatch, Verdict
-from barograph.records.quantities import AlertLevel, Attempt, Count, Number, RunStateWord, Step
+from barograph.records.quantities import Attempt, Count, Number, RunStateWord, Step
+from barograph.records.signals import Gpu
+from barograph.records.signals import TrendWord as Trend
+from barograph.views.monitor_documents import ActiveAlert, AlertRow
 
-Trend = Literal["improving", "stable", "degrading", "unknown"]
 Light = Literal["ok", "warning", "critical", "unknown"]
 Health = Literal["healthy", "warning", "critical"]
 IndexState = Literal["ready", "rebuilding"]
-
-
-class Gpu(Struct, frozen=True, kw_only=True):
-    """One GPU as its driver reports it."""
-
-    index: Annotated[int, Meta(description="Index on its host.")]
-    name: Annotated[str | None, Meta(description="Product name.")]
-    temp_c: Annotated[float | None, Meta(description="Temperature, degrees Celsius.")]
-    temp_limit_c: Annotated[float | None, Meta(description="Temperature at which it slows down.")]
-    util_pct: Annotated[float | None, Meta(description="Utilisation, percent.")]
-    vram_used_gb: Annotated[float | None, Meta(description="Memory in use, 1e9 bytes.")]
-    vram_total_gb: Annotated[float | None, Meta(description="Memory, 1e9 bytes.")]
-    vram_pct: Annotated[float | None, Meta(description="Memory in use, percent.")]
-    power_w: Annotated[float | None, Meta(description="Power draw, watts.")]
-    power_limit_w: Annotated[float | None, Meta(description="Power limit, watts.")]
-    fan_pct: Annotated[float | None, Meta(description="Fan speed, percent.")]
 
 
 class TrainingHost(Struct, frozen=True, kw_only=True):
@@ -78,16 +64,6 @@ class HealthLights(Struct, frozen=True, kw_only=True):
     gpu: Annotated[Light, Meta(description="Are the GPUs within their limits.")]
 
 
-class ActiveAlert(Struct, frozen=True, kw_only=True):
-    """An alert as it was raised."""
-
-    time: Annotated[str, Meta(description="When, ISO 8601 UTC.")]
-    level: Annotated[AlertLevel, Meta(description="Severity.")]
-    title: Annotated[str, Meta(description="One line.")]
-    text: Annotated[str, Meta(description="Details.")]
-    step: Annotated[Step | None, Meta(description="Newest step when it was raised.")]
-
-
 class LiveStatus(Struct, frozen=True, kw_only=True):
     """What the run does now: the document of `GET /api/status/live`."""
 
@@ -131,7 +107,7 @@ class LiveStatus(Struct, frozen=True, kw_only=True):
         Health | None, Meta(description="The worst of the lights that are known; critical if it crashed.")
     ]
     health_lights: Annotated[HealthLights, Meta(description="One light per area.")]
-    active_alerts: Annotated[list[ActiveAlert], Meta(description="Alerts that fire now.")]
+    active_alerts: Annotated[list[ActiveAlert], Meta(description="Alerts that are not over, newest first, at most 16.")]
     timestamp: Annotated[str, Meta(description="When this document was made.")]
     why: Annotated[dict[str, str], Meta(description="Field name to the reason why it is null or unknown.")]
 
@@ -234,7 +210,7 @@ class RunDetail(Struct, frozen=True, kw_only=True):
     attempts: Annotated[list[AttemptRow], Meta(description="Oldest first.")]
     checkpoints: Annotated[list[CheckpointRow], Meta(description="Newest first.")]
     collectors: Annotated[list[CollectorRow], Meta(description="Of the newest attempt.")]
-    alerts: Annotated[list[ActiveAlert], Meta(description="Newest first, at most 100.")]
+    alerts: Annotated[list[AlertRow], Meta(description="Newest first, at most 100.")]
     verdicts: Annotated[list[Verdict], Meta(description="Newest of each name.")]
     exact_match: Annotated[list[ExactMatch], Meta(description="Newest of each task, level and regime.")]
     config: Annotated[str | None, Meta(description="Settings, as JSON text.")]

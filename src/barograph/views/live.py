@@ -26,11 +26,14 @@ from barograph.index.query import Source
 from barograph.index.source import SourceState
 from barograph.journal.layout import TRAIN
 from barograph.policy import Policy, load, loss_finite
-from barograph.records import Checkpoint, Pause
+from barograph.records import Checkpoint, Pause, Signals
 from barograph.records.quantities import VerdictWord, spelled
-from barograph.views.documents import ActiveAlert, Health, HealthLights, Light, LiveStatus
-from barograph.views.hosts import host_reasons, inference_host, training_host
-from barograph.views.run_detail import alert_rows, checkpoint_name
+from barograph.records.signals import ConditionWord
+from barograph.views.alerts import alert_rows
+from barograph.views.documents import Health, HealthLights, Light, LiveStatus
+from barograph.views.hosts import evaluation_of, hardware_of, host_reasons, inference_host, training_host
+from barograph.views.monitor_documents import ActiveAlert, AlertRow
+from barograph.views.run_detail import checkpoint_name
 from barograph.views.summary import NewestAttempt, hidden_from, newest_attempt, run_that_moved_last, state_of
 from barograph.views.times import document_time, iso
 
@@ -53,16 +56,30 @@ _LIGHTS: dict[VerdictWord, Light] = {
 
 _BADNESS: tuple[Light, ...] = ("unknown", "ok", "warning", "critical")
 
-_NO_THROUGHPUT = "the throughput over time is not recorded"
+_NO_SIGNALS = "the training process records no signals"
+_OF_SIGNALS = (
+    "loss_trend",
+    "loss_variance",
+    "val_train_gap",
+    "tokens_per_sec_avg",
+    "tokens_per_sec_ema",
+    "tokens_per_sec_baseline",
+    "throughput_trend",
+)
+"""Fields that are those of the newest signals of the attempt."""
+
+_LIGHT_OF_CONDITION: dict[ConditionWord, Light] = {
+    "ok": "ok",
+    "pending": "ok",
+    "firing": "warning",
+    "recovering": "warning",
+    "no_data": "unknown",
+    "error": "unknown",
+}
+
 _NO_QUEUE = "the run is not fed by a training queue"
 _NOT_RECORDED = {
-    "loss_trend": "the trend of the loss is not recorded",
-    "loss_variance": "the variance of the loss is not recorded",
-    "val_train_gap": "no validation loss was compared with the training loss",
-    "tokens_per_sec_avg": _NO_THROUGHPUT,
-    "tokens_per_sec_ema": _NO_THROUGHPUT,
-    "tokens_per_sec_baseline": _NO_THROUGHPUT,
-    "throughput_trend": _NO_THROUGHPUT,
+    **dict.fromkeys(_OF_SIGNALS, _NO_SIGNALS),
     "batch_step": _NO_QUEUE,
     "batch_total_steps": _NO_QUEUE,
     "batch_number": _NO_QUEUE,
@@ -71,8 +88,8 @@ _NOT_RECORDED = {
     "dataset_id": _NO_QUEUE,
     "eta_current_file_s": _NO_QUEUE,
     "health": "no health light is known",
-    "health_lights.throughput": _NO_THROUGHPUT,
-    "health_lights.gpu": "the hardware is not recorded",
+    "health_lights.throughput": _NO_SIGNALS,
+    "health_lights.gpu": _NO_SIGNALS,
 }
 
 
@@ -116,8 +133,10 @@ def live_status(
             _watch_losses(watched, sources, newest, policy=policy, now=now)
             _watch_series(watched, snapshot, run, newest, sources)
             latest = [source for source in sources if source.state.attempt == newest.attempt]
+            _watch_signals(watched, newest)
             _watch_eta(watched, newest, state, paused_s=_paused_s(snapshot, run, latest))
-            alerts = [_cut(alert) for alert in alert_rows(snapshot, run, latest, limit=ALERTS)]
+            rows = alert_rows(snapshot, run, latest, now=now, crashed_after_s=crashed_after_s)
+            alerts = [_short(row) for row in rows if row.state not in ("pending", "resolved")][:ALERTS]
     training = training_host(newest, state, now=now)
     inference = inference_host(sources, now=now, crashed_after_s=crashed_after_s)
     watched.update("health", _health(watched.lights, state))
@@ -134,7 +153,15 @@ def live_status(
     unknown = [field for field in document.__struct_fields__ if getattr(document, field) is None]
     unknown += [f"health_lights.{area}" for area, light in _by_area(watched.lights).items() if light == "unknown"]
     why = {field: watched.reasons[field] for field in unknown}
-    return replace(document, why=why | host_reasons(training, inference, no_attempt=nothing))
+    evaluated = evaluation_of(sources)
+    hosts = host_reasons(
+        training,
+        inference,
+        hardware=hardware_of(newest.parts if newest else []),
+        evaluating=hardware_of([evaluated.state] if evaluated else []),
+        no_attempt=nothing,
+    )
+    return replace(document, why=why | hosts)
 
 
 def _watch_attempt(watched: Watched, newest: NewestAttempt, state: RunState, *, now: float) -> None:
@@ -224,6 +251,31 @@ def _watch_series(
             watched.update(field, value if math.isfinite(value) else None, f"it is {spelled(value)} at step {step}")
 
 
+def _watch_signals(watched: Watched, newest: NewestAttempt) -> None:
+    """What the training process derived last."""
+    signals = next((part.signals for part in reversed(newest.parts) if part.signals is not None), None)
+    if signals is None:
+        return
+    unsaid = f"it was not known yet at step {signals.step}"
+    for field in _OF_SIGNALS:
+        watched.update(field, getattr(signals, field), signals.why.get(field, unsaid))
+    for field in ("token_entropy", "tokens_per_sec", "mfu"):
+        if watched.values.get(field) is None:
+            watched.update(field, getattr(signals, field), signals.why.get(field, unsaid))
+    throughput, because = _light_of(signals, ("throughput_degraded",))
+    watched.reasons["health_lights.throughput"] = because
+    gpu, because = _light_of(signals, ("gpu_memory", "gpu_temperature"))
+    watched.reasons["health_lights.gpu"] = because
+    watched.lights = replace(watched.lights, throughput=throughput, gpu=gpu)
+
+
+def _light_of(signals: Signals, conditions: Sequence[str]) -> tuple[Light, str]:
+    """The worst light of some conditions; and why it is not known, which is said only of one that is not."""
+    lights = [_LIGHT_OF_CONDITION[signals.conditions[name]] for name in conditions if name in signals.conditions]
+    reasons = [signals.why[f"conditions.{name}"] for name in conditions if f"conditions.{name}" in signals.why]
+    return max(lights, key=_BADNESS.index, default="unknown"), reasons[0] if reasons else _NO_SIGNALS
+
+
 def _average_of_losses(snapshot: Snapshot, run: str, sources: Sequence[Source]) -> float:
     """The moving average after the newest of the losses that are shown."""
     weight = SMOOTHING.index(PAST)
@@ -260,8 +312,20 @@ def _paused_s(snapshot: Snapshot, run: str, latest: Sequence[Source]) -> float:
     return total
 
 
-def _cut(alert: ActiveAlert) -> ActiveAlert:
-    return replace(alert, title=alert.title[:TITLE_LENGTH], text=alert.text[:TEXT_LENGTH])
+def _short(row: AlertRow) -> ActiveAlert:
+    return ActiveAlert(
+        time=row.time,
+        level=row.level,
+        title=row.title[:TITLE_LENGTH],
+        text=row.text[:TEXT_LENGTH],
+        step=row.step,
+        id=row.id,
+        condition=row.condition,
+        state=row.state,
+        recommendation=row.recommendation[:TEXT_LENGTH],
+        count=row.count,
+        acknowledged=row.acknowledged is not None,
+    )
 
 
 def _blank(now: float) -> LiveStatus:

@@ -21,15 +21,15 @@ from barograph.index.query import Source
 from barograph.policy import Policy, load
 from barograph.records import Alert
 from barograph.records.quantities import AlertLevel, RunStateWord
-from barograph.views.documents import Gpu, TrainingHost
+from barograph.records.signals import Gpu
+from barograph.views.alerts import alert_rows
+from barograph.views.documents import TrainingHost
 from barograph.views.hosts import training_host
+from barograph.views.monitor_documents import AlertRow
 from barograph.views.summary import NewestAttempt, newest_attempt, state_of
 
 MEDIA_TYPE = "text/plain; version=0.0.4"
 """Its `charset` is added where it is sent."""
-COUNTED = 1_000
-"""Most alerts of a run that are counted."""
-
 _STATES: tuple[RunStateWord, ...] = get_args(RunStateWord)
 _LEVELS: tuple[AlertLevel, ...] = get_args(AlertLevel)
 _GOING_ON = ("training", "paused")
@@ -88,7 +88,8 @@ _SAID = {
     "barograph_run_learning_rate": "Newest learning rate, of a run that goes on.",
     "barograph_run_tokens_per_second": "Newest throughput, of a run that goes on.",
     "barograph_run_heartbeat_age_seconds": "Seconds since the training writer was last heard.",
-    "barograph_run_alerts": f"Alerts of the newest attempt, by level; at most {COUNTED} are counted.",
+    "barograph_run_alerts": "Alerts of the newest attempt, by level.",
+    "barograph_run_alerts_firing": "Those of them that are not over.",
 }
 
 
@@ -126,9 +127,10 @@ class _Runs:
         for name, value in values.items():
             if value is not None:
                 add[name].append(Sample(value, labels))
-        add["barograph_run_alerts"] += [
-            Sample(count, {**labels, "level": level}) for level, count in _alerts(snapshot, run, sources, newest)
-        ]
+        alerts = _alerts(snapshot, run, sources, newest, now=now, crashed_after_s=crashed_after_s)
+        for name, rows in alerts.items():
+            counts = Counter(row.level for row in rows)
+            add[name] += [Sample(counts[level], {**labels, "level": level}) for level in _LEVELS]
         host = training_host(newest, state, now=now)
         if host.gpus is not None:
             self.hosts[run] = host
@@ -215,9 +217,18 @@ def _logged(snapshot: Snapshot, run: str, newest: NewestAttempt, field: str) -> 
 
 
 def _alerts(
-    snapshot: Snapshot, run: str, sources: Sequence[Source], newest: NewestAttempt
-) -> list[tuple[AlertLevel, int]]:
-    """How many alerts of each level; nothing where none was recorded."""
+    snapshot: Snapshot,
+    run: str,
+    sources: Sequence[Source],
+    newest: NewestAttempt,
+    *,
+    now: float,
+    crashed_after_s: float,
+) -> dict[str, list[AlertRow]]:
+    """Family -> the alerts that it counts; no family where none was recorded."""
     latest = [source for source in sources if source.state.attempt == newest.attempt]
-    counts = Counter(alert.level for alert in query.events(snapshot, run, Alert, among=latest, limit=COUNTED))
-    return [(level, counts[level]) for level in _LEVELS] if counts else []
+    if not query.events(snapshot, run, Alert, among=latest, limit=1):
+        return {}
+    rows = alert_rows(snapshot, run, latest, now=now, crashed_after_s=crashed_after_s)
+    firing = [row for row in rows if row.state not in ("pending", "resolved")]
+    return {"barograph_run_alerts": rows, "barograph_run_alerts_firing": firing}

@@ -12,8 +12,9 @@ from barograph.index import Index, Snapshot, query
 from barograph.index.query import Source
 from barograph.journal.layout import TRAIN
 from barograph.policy import Policy, load
-from barograph.records import Alert, Banner, Checkpoint, Collector, CollectorFailed, ConfigUpdate, ExactMatch, Verdict
-from barograph.views.documents import ActiveAlert, CheckpointRow, CollectorRow, JournalHealth, RunDetail
+from barograph.records import Banner, Checkpoint, Collector, CollectorFailed, ConfigUpdate, ExactMatch, Verdict
+from barograph.views.alerts import alert_rows
+from barograph.views.documents import CheckpointRow, CollectorRow, JournalHealth, RunDetail
 from barograph.views.notices import rejected_values
 from barograph.views.summary import attempt_rows, newest_attempt, run_row
 from barograph.views.times import iso
@@ -41,7 +42,7 @@ def run_detail(index: Index, run: str, *, policy: Policy | None = None, now: flo
             attempts=attempt_rows(sources),
             checkpoints=_checkpoints(snapshot, run, sources),
             collectors=_collectors(snapshot, run, latest),
-            alerts=alert_rows(snapshot, run, sources, limit=ALERTS),
+            alerts=alert_rows(snapshot, run, sources, now=now, crashed_after_s=crashed_after_s)[:ALERTS],
             verdicts=_verdicts(snapshot, run),
             exact_match=_exact_match(snapshot, run),
             config=_config(_settings(snapshot, run, sources), [update.config for update in updates]),
@@ -52,17 +53,6 @@ def run_detail(index: Index, run: str, *, policy: Policy | None = None, now: flo
             output_dir=banner.output_dir if banner else None,
             journal=_journal(sources),
         )
-
-
-def alert_rows(snapshot: Snapshot, run: str, sources: Sequence[Source], *, limit: int) -> list[ActiveAlert]:
-    """The newest alerts of some sources of a run, newest first."""
-    newest = query.events(snapshot, run, Alert, among=sources, limit=limit)
-    return [
-        ActiveAlert(
-            time=iso(alert.time) or "unknown", level=alert.level, title=alert.title, text=alert.text, step=alert.step
-        )
-        for alert in sorted(newest, key=lambda alert: _order(alert.time), reverse=True)
-    ]
 
 
 def checkpoint_name(checkpoint: Checkpoint) -> str:
