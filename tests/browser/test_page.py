@@ -689,7 +689,7 @@ def test_a_health_light_says_its_reason_when_it_is_touched(begin_run: BeginRun, 
     )
     lights.nth(2).tap()
     expect(lights.nth(2).locator(".bubble")).to_be_visible()
-    expect(lights.nth(2).locator(".bubble")).to_have_text("the hardware is not recorded")
+    expect(lights.nth(2).locator(".bubble")).to_have_text("the training process records no signals")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 

@@ -1,8 +1,8 @@
 /** What a chart draws over its lines: values that no line can show, starts of attempts, alerts, the pen. */
 import uPlot from 'uplot';
 import type { Mark, Start } from '../lib/curve';
-import { alertKey } from '../lib/alerts';
-import type { ActiveAlert } from '../lib/documents';
+import { alertKey, type Band } from '../lib/alerts';
+import type { AlertRow } from '../lib/documents';
 import { count } from '../lib/format';
 import { faded, type Inks } from './ink';
 
@@ -113,7 +113,7 @@ export function drawStarts(plot: uPlot, ink: Inks, starts: Placed<Start>[], name
 }
 
 /** A diamond on the upper edge and a thin line below it for each alert, by its level; a band behind the one pointed out. */
-export function drawAlerts(plot: uPlot, ink: Inks, alerts: Placed<ActiveAlert>[], pointedOut: string | null): void {
+export function drawAlerts(plot: uPlot, ink: Inks, alerts: Placed<AlertRow>[], pointedOut: string | null): void {
   const { ctx, bbox } = plot;
   const size = crisp(4.5);
   ctx.save();
@@ -135,6 +135,27 @@ export function drawAlerts(plot: uPlot, ink: Inks, alerts: Placed<ActiveAlert>[]
     ctx.lineTo(x - size, bbox.top);
     ctx.closePath();
     ctx.fill();
+  }
+  ctx.restore();
+}
+
+const SHARES: Record<Band['level'], number> = { info: 0.05, warning: 0.07, critical: 0.12 };
+
+/** A faint stretch behind the lines over which an alert lasted, with a stronger edge along the top. */
+export function drawBands(plot: uPlot, ink: Inks, bands: Band[]): void {
+  const { ctx, bbox } = plot;
+  const { min, max } = plot.scales['x'] ?? {};
+  if (min == null || max == null) return;
+  ctx.save();
+  for (const { level, from, to } of bands) {
+    if (to < min || from > max) continue;
+    const left = plot.valToPos(Math.max(from, min), 'x', true);
+    const wide = Math.max(crisp(2), plot.valToPos(Math.min(to, max), 'x', true) - left);
+    const colour = level === 'critical' ? ink.mark : level === 'warning' ? ink.warn : ink.quiet;
+    ctx.fillStyle = faded(colour, SHARES[level]);
+    ctx.fillRect(left, bbox.top, wide, bbox.height);
+    ctx.fillStyle = faded(colour, 0.6);
+    ctx.fillRect(left, bbox.top, wide, crisp(2));
   }
   ctx.restore();
 }

@@ -37,3 +37,19 @@ export type Num = NonNullable<RunRow['loss']>;
 
 /** What the event stream says. */
 export type Changes = Schemas['EventChange'];
+
+export type AlertRow = Schemas['AlertRow'];
+export type Alerts = Schemas['Alerts'];
+export type AlertDetail = Schemas['AlertDetail'];
+export type Acknowledged = Schemas['Acknowledged'];
+export type AdviceItem = Schemas['AdviceItem'];
+export type ConditionRow = Schemas['ConditionRow'];
+export type Layers = Schemas['Layers'];
+export type LayerRow = Schemas['LayerRow'];
+export type LayerHeatmap = Schemas['LayerHeatmap'];
+export type SignalsNow = Schemas['SignalsNow'];
+export type SystemStatus = Schemas['SystemStatus'];
+export type SystemHost = Schemas['SystemHost'];
+export type Gpu = Schemas['Gpu'];
+export type ThroughputSamples = Schemas['ThroughputSamples'];
+export type ThroughputSample = ThroughputSamples['samples'][number];

@@ -5,6 +5,7 @@
 import { ask, Away, Building, Refused } from './ask';
 import { clock } from './clock.svelte';
 import type { Changes, LiveStatus, RunDetail, Runs, RunState } from './documents';
+import { monitors } from './monitors.svelte';
 import { rounds } from './rounds';
 import { Stream } from './stream';
 import { judgements } from './verdicts.svelte';
@@ -30,7 +31,9 @@ const FIRST_RETRY = 1000;
 const LONGEST_RETRY = 30_000;
 const MISSED_PERIODS = 3;
 /** Changes that only move the figures, not what a run consists of. */
-const FIGURES = new Set(['points', 'heartbeat']);
+const FIGURES = new Set(['points', 'heartbeat', 'signals', 'hardware', 'advice', 'batch', 'notification']);
+/** Changes that no verdict rests on. */
+const UNJUDGED = new Set(['heartbeat', 'signals', 'hardware', 'advice', 'batch', 'notification', 'acknowledgement']);
 /** Changes after which the checkpoints may stand otherwise, or hold other numbers; a writer that begins or ends may be the watcher. */
 const OF_WEIGHTS = new Set(['weights_pass', 'job', 'checkpoint', 'banner', 'run_complete', 'files', 'any']);
 
@@ -117,6 +120,7 @@ class Feed {
     this.#refusedUntil = -Infinity;
     rounds.moved(null);
     weights.moved();
+    for (const each of monitors) each.moved();
     if (this.#running) this.#again = true;
     else void this.#look();
   }
@@ -162,7 +166,8 @@ class Feed {
         if (more) this.#detailDue = true;
         if (more || what.includes('points')) rounds.moved(run);
         if (run === view.run && what.some((kind) => OF_WEIGHTS.has(kind))) weights.moved();
-        if (run === view.run && what.some((kind) => kind !== 'heartbeat')) judgements.moved();
+        if (run === view.run && what.some((kind) => !UNJUDGED.has(kind))) judgements.moved();
+        if (run === view.run) for (const each of monitors) each.told(what);
       }
       if (more || !view.runs.includes(run)) this.#runsDue = true;
     }
@@ -240,6 +245,7 @@ class Feed {
       rounds.moved(null);
       weights.moved();
       judgements.moved();
+      for (const each of monitors) each.moved();
     }
   }
 
@@ -327,6 +333,7 @@ class Feed {
       this.#timer = setTimeout(() => {
         rounds.moved(null); // nothing new costs next to nothing, and a change that nobody told would be lost
         weights.sure();
+        for (const each of monitors) each.sure();
         judgements.sure(this.streaming);
         void this.#look();
       }, Math.min(this.#runsDue ? RUNS_SPACING : this.#period(), this.#untilDetail()));

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { configRows, flattened } from './config_diff.ts';
-import { grouped, mainOf, matching, ranked, seldom } from './names.ts';
+import { grouped, mainOf, matching, ranked, seldom, ofLayer } from './names.ts';
 import { slots, SLOTS } from './slots.ts';
 import { LADDER, rung, sayPoints } from './smoothing.ts';
 
@@ -62,4 +62,9 @@ test('settings are compared by their path, and what one run does not have is no 
   );
   assert.deepEqual([...flattened('no json')], [['(config)', 'no json']]);
   assert.equal(flattened('{"list": [{"a": 1}], "empty": {}}').get('list.0.a'), '1');
+});
+
+test('series of single layers are told from the others, those of ranks too, and no page opens with one', () => {
+  assert.deepEqual(['layers/a.b/A/gradient_norm', 'rank/3/layers/x/weight_norm', 'loss', 'my/layers/x', 'layers'].map(ofLayer), [true, true, false, false, false]);
+  assert.equal(mainOf(['layers/a/gradient_norm', 'accuracy']), 'accuracy');
 });

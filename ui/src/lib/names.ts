@@ -6,6 +6,7 @@ export const LONGEST_NAME = 512;
 export const EXACT_MATCH = 'exact_match/';
 /** One for all: ten thousand names are sorted in the time of a keystroke. */
 const alphabet = new Intl.Collator('en', { numeric: true });
+const LAYER = /^(?:rank\/\d+\/)?layers\//;
 const RANK = /^rank\/\d+\/(.+)$/s;
 
 export interface Group {
@@ -45,10 +46,15 @@ export function ranked(names: readonly string[]): Set<string> {
   return new Set(names.map((name) => RANK.exec(name)?.[1]).filter((name) => name !== undefined));
 }
 
+/** Whether a series is of a single layer: a model has a thousand of them, and they have a picture of their own. */
+export function ofLayer(name: string): boolean {
+  return LAYER.test(name);
+}
+
 /** What a page opens with: the loss, else whatever is no evaluation, else anything. */
 export function mainOf(names: readonly string[]): string {
   if (names.includes(MAIN)) return MAIN;
-  return names.find((name) => !name.startsWith(EXACT_MATCH) && !RANK.test(name)) ?? names[0] ?? MAIN;
+  return names.find((name) => !name.startsWith(EXACT_MATCH) && !RANK.test(name) && !ofLayer(name)) ?? names[0] ?? MAIN;
 }
 
 function byMain(a: string, b: string): number {

@@ -1,6 +1,7 @@
 /** What the user looks at. It lives in the address, in words, so that a link shows the same view. */
 import { AXES, fitted, type Axis, type Span } from './abscissa';
 import { REST } from './checkpoints';
+import type { Quantity } from './layers';
 import { unaskable } from './names';
 import { DEFAULT_SMOOTHING, rung, type Smoothing } from './smoothing';
 
@@ -34,6 +35,13 @@ class View {
   pin = $state.raw<{ x: number; on: string } | null>(null);
   /** The alert that is pointed out, by its key. */
   alert = $state<string | null>(null);
+
+  /** Which alerts are listed; null is the open ones while there are some. */
+  listed = $state<'open' | 'all' | null>(null);
+  /** What the cells of the layers over the steps hold. */
+  quantity = $state<Quantity>('gradient_norm');
+  /** Whether the series of single layers stand among the charts. */
+  layered = $state(false);
 
   /** The checkpoint whose weights are shown, by its key; null is the newest that was read. */
   checkpoint = $state<string | null>(null);
@@ -157,6 +165,21 @@ class View {
     this.#write('same');
   }
 
+  listAlerts(which: 'open' | 'all'): void {
+    this.listed = which;
+    this.#write('same');
+  }
+
+  measureLayers(quantity: Quantity): void {
+    this.quantity = quantity;
+    this.#write('same');
+  }
+
+  toggleLayered(): void {
+    this.layered = !this.layered;
+    this.#write('same');
+  }
+
   /** Look at the weights of a checkpoint; null is the newest, whichever that becomes. */
   openCheckpoint(key: string | null): void {
     this.checkpoint = key;
@@ -223,6 +246,10 @@ class View {
     this.regime = query.get('regime') || null;
     this.attempt = number(query.get('attempt'));
     this.alert = query.get('alert') || null;
+    const listed = query.get('alerts');
+    this.listed = listed === 'open' || listed === 'all' ? listed : null;
+    this.quantity = query.get('cells') === 'update_ratio' ? 'update_ratio' : 'gradient_norm';
+    this.layered = query.get('layers') === 'on';
     this.checkpoint = query.get('checkpoint') || null;
     this.layer = query.get('layer') === 'rest' ? REST : number(query.get('layer'));
     const from = number(query.get('from'));
@@ -251,6 +278,9 @@ class View {
     if (this.regime) query.set('regime', this.regime);
     if (this.attempt !== null) query.set('attempt', String(this.attempt));
     if (this.alert) query.set('alert', this.alert);
+    if (this.listed) query.set('alerts', this.listed);
+    if (this.quantity !== 'gradient_norm') query.set('cells', this.quantity);
+    if (this.layered) query.set('layers', 'on');
     if (this.checkpoint !== null) query.set('checkpoint', this.checkpoint);
     if (this.layer !== null) query.set('layer', this.layer === REST ? 'rest' : String(this.layer));
     if (this.window) {

@@ -1,6 +1,7 @@
 /** The icon and the tone that belong to each word of a document. */
 import type { Standing } from '../lib/checkpoints';
-import type { ActiveAlert, CheckpointWeights, DriftColour, LiveStatus, RunRow, RunState, Verdict } from '../lib/documents';
+import type { AdviceItem, AlertRow, CheckpointWeights, ConditionRow, DriftColour, LiveStatus, RunRow, RunState, Verdict } from '../lib/documents';
+import type { LayerStatus } from '../lib/layers';
 import type { IconName } from './Icon.svelte';
 
 /** A tone is a CSS class of app.css: colour is the third sign, after the word and the icon. */
@@ -39,7 +40,7 @@ export const LIGHTS: Record<LiveStatus['health_lights']['loss'], Sign> = {
   unknown: { icon: 'unknown', tone: 'calm' },
 };
 
-export const LEVELS: Record<ActiveAlert['level'], Sign> = {
+export const LEVELS: Record<AlertRow['level'], Sign> = {
   info: { icon: 'info', tone: 'calm' },
   warning: { icon: 'warning', tone: 'warn' },
   critical: { icon: 'critical', tone: 'bad' },
@@ -72,4 +73,46 @@ export const STANDING_SIGNS: Record<Standing, Sign> = {
   interrupted: { icon: 'warning', tone: 'warn' },
   failed: { icon: 'crashed', tone: 'bad' },
   not_analysed: { icon: 'unknown', tone: 'calm' },
+};
+
+export const ALERT_STATES: Record<AlertRow['state'], Sign> = {
+  pending: { icon: 'idle', tone: 'calm' },
+  firing: { icon: 'live', tone: 'warn' },
+  recovering: { icon: 'down', tone: 'lit' },
+  resolved: { icon: 'good', tone: 'good' },
+};
+
+export const CONDITION_STATES: Record<ConditionRow['state'], Sign & { word: string }> = {
+  ok: { icon: 'good', tone: 'good', word: 'quiet' },
+  pending: { icon: 'idle', tone: 'calm', word: 'pending' },
+  firing: { icon: 'live', tone: 'warn', word: 'firing' },
+  recovering: { icon: 'down', tone: 'lit', word: 'recovering' },
+  no_data: { icon: 'unknown', tone: 'calm', word: 'no data' },
+  error: { icon: 'critical', tone: 'bad', word: 'error' },
+};
+
+export const ACTION_SIGNS: Record<AdviceItem['action'], Sign> = {
+  continue: { icon: 'good', tone: 'good' },
+  stop: { icon: 'ended', tone: 'warn' },
+  lower_learning_rate: { icon: 'down', tone: 'warn' },
+  inspect_layers: { icon: 'search', tone: 'lit' },
+  use_checkpoint: { icon: 'completed', tone: 'lit' },
+};
+
+export const LAYER_SIGNS: Record<LayerStatus, Sign> = {
+  active: { icon: 'good', tone: 'good' },
+  dead: { icon: 'crashed', tone: 'bad' },
+  vanishing: { icon: 'warning', tone: 'warn' },
+  exploding: { icon: 'critical', tone: 'bad' },
+  non_finite: { icon: 'critical', tone: 'bad' },
+  starting: { icon: 'idle', tone: 'calm' },
+  unknown: { icon: 'unknown', tone: 'calm' },
+};
+
+/** Which way a quantity goes, and whether that is good; the arrow never stands without its word. */
+export const TRENDS: Record<NonNullable<LiveStatus['loss_trend']>, { loss: Sign; speed: Sign; pace: string }> = {
+  improving: { loss: { icon: 'down', tone: 'good' }, speed: { icon: 'up', tone: 'good' }, pace: 'faster' },
+  stable: { loss: { icon: 'level', tone: 'calm' }, speed: { icon: 'level', tone: 'calm' }, pace: 'steady' },
+  degrading: { loss: { icon: 'up', tone: 'bad' }, speed: { icon: 'down', tone: 'bad' }, pace: 'slower' },
+  unknown: { loss: { icon: 'unknown', tone: 'calm' }, speed: { icon: 'unknown', tone: 'calm' }, pace: 'not known' },
 };

@@ -1,0 +1,570 @@
+"""What the monitors in the training loop say, on the page: alerts, advice, layers, throughput, machines."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import Locator, Page, Route, expect
+
+from barograph.records import (
+    Advice,
+    Alert,
+    Batch,
+    Hardware,
+    Heartbeat,
+    Notification,
+    Record,
+    RunComplete,
+    Signals,
+    Step,
+)
+from barograph.records.alerts import AdviceItem, Example
+from barograph.records.signals import Gpu
+
+if TYPE_CHECKING:
+    from tests.browser.conftest import BeginRun, Run, Serve, Server, Watch, Watched
+
+PHONE = (390, 844)
+NARROWEST = 320
+SMALLEST_TARGET = 44
+STEPS = 200
+EVERY = 5
+BLOCKS = 12
+KINDS = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.down_proj")
+DEAD = "model.layers.3.self_attn.k_proj"
+EXPLODING = "model.layers.9.mlp.down_proj"
+MARKUP = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+TURNED = "a\u202eb"
+NO_ECE = "no metric fixed_eval_ece was logged"
+TIMES = {"loss_spike": "a", "exploding_gradients": "b", "plateau": "c"}
+DO = "Look at the examples of this batch."
+
+
+def norms(step: int) -> dict[str, float]:
+    """Norms of sixty adapters, one of them dead and one that explodes from step 150 on."""
+    found = {}
+    for block in range(BLOCKS):
+        for kind in KINDS:
+            module = f"model.layers.{block}.{kind}"
+            size = 0.0 if module == DEAD else 0.02 * (1 + block / 10)
+            if module == EXPLODING and step > 150:
+                size *= 10 ** min(5.0, (step - 150) / 8)
+            for part in "AB":
+                begins = module == DEAD and part == "B"
+                found[f"layers/{module}/{part}/gradient_norm"] = size
+                found[f"layers/{module}/{part}/weight_norm"] = 0.0 if begins else 1.0
+                found[f"layers/{module}/{part}/update_norm"] = 0.0 if module == DEAD else 1e-4
+    return found
+
+
+def gpu(index: int) -> Gpu:
+    return Gpu(
+        index=index,
+        name=f"Card {index}",
+        temp_c=70.0 + index,
+        temp_limit_c=83.0,
+        util_pct=97.0,
+        vram_used_gb=12.5 + index,
+        vram_total_gb=25.0,
+        vram_pct=100 * (12.5 + index) / 25,
+        power_w=380.0,
+        power_limit_w=450.0,
+        fan_pct=None,
+    )
+
+
+def machine(step: int, *, gpus: int = 2, **more: Any) -> Hardware:
+    said: dict[str, Any] = {"cpu_pct": 38.0, "ram_used_gb": 28.3, "ram_total_gb": 67.4, "swap_total_gb": 0.0}
+    return Hardware(time=time.time(), step=step, gpus=[gpu(index) for index in range(gpus)], **(said | more))
+
+
+def signals(step: int, **states: Any) -> Signals:
+    conditions = {"loss_spike": "ok", "exploding_gradients": "ok", "plateau": "ok", "poor_calibration": "no_data"}
+    return Signals(
+        step=step,
+        time=time.time(),
+        loss_trend="improving",
+        loss_change_per_1000=-0.08,
+        loss_change_low=-0.11,
+        loss_change_high=-0.05,
+        plateau=False,
+        spikes=1,
+        tokens_per_sec_ema=2400.0,
+        throughput_trend="degrading",
+        seconds_per_step=2.0,
+        data_wait_share=0.25,
+        forward_backward_share=0.6,
+        optimizer_share=0.1,
+        conditions=conditions | states,  # type: ignore[arg-type] # words of the literal
+        why={"conditions.poor_calibration": NO_ECE, "top1_probability": "no logits were seen"},
+    )
+
+
+def alert(condition: str, first: int, last: int, **more: Any) -> Alert:
+    said: dict[str, Any] = {
+        "id": TIMES[condition] * 16,
+        "condition": condition,
+        "category": "loss",
+        "title": f"{condition} at {first}",
+        "text": f"Seen at step {first}, 2.6 times its level.",
+        "recommendation": DO,
+        "evidence": {"loss": 3.19, "ratio": 2.61, "gradient_norm": math.nan},
+        "count": 12,
+        "time": time.time() - 60 + first / 10,
+    }
+    return Alert(step=last, first_step=first, **(said | more))
+
+
+def steps(first: int, last: int, *, layers: bool = True) -> list[Record]:
+    now = time.time()
+    found: list[Record] = []
+    for step in range(first, last + 1):
+        metrics = {"throughput/tokens": 2600.0, "throughput/step_seconds": 1.0, "throughput/batch_size": 4.0}
+        if step % EVERY == 0:
+            metrics |= (norms(step) if layers else {}) | {"train/token_entropy": 1.25, "train/top1_probability": 0.625}
+        found.append(Step(step=step, loss=3 / (1 + step / 50), time=now - STEPS + step, metrics=metrics))
+    return found
+
+
+def monitored(run: Run, *more: Record) -> None:
+    """A run in the middle of its training, with everything that monitors record."""
+    now = time.time()
+    run.append(
+        *steps(1, STEPS),
+        machine(10),
+        machine(STEPS),
+        Batch(
+            step=60,
+            time=now,
+            left_out=3,
+            examples=[
+                Example(micro_batch=0, row=0, hash="0" * 16, tokens=312, index=18234, text=f"{MARKUP} {TURNED}"),
+                Example(micro_batch=1, row=2, hash="feedfeedfeedfeed", tokens=17),
+            ],
+        ),
+        alert("loss_spike", 60, 90, level="warning", state="resolved"),
+        alert("exploding_gradients", 150, STEPS, level="critical", subjects=[EXPLODING, MARKUP]),
+        Notification(
+            time=now, alert="b" * 16, channel="https://example.org", delivered=False, detail="HTTP 500", tries=4
+        ),
+        Notification(time=now, alert="a" * 16, channel="https://example.org", delivered=True),
+        Alert(time=now - 5, title=MARKUP, text=TURNED, level="info", step=100),
+        Advice(
+            time=now,
+            step=STEPS,
+            policy="default",
+            items=[
+                AdviceItem(
+                    action="inspect_layers",
+                    text=f"Look at {EXPLODING}.",
+                    confidence="high",
+                    because=["exploding_gradients since step 150"],
+                    subjects=[EXPLODING],
+                ),
+                AdviceItem(action="continue", text="Go on: the loss still falls.", confidence="low", because=[]),
+            ],
+        ),
+        signals(STEPS, exploding_gradients="firing"),
+        *more,
+        Heartbeat(time=now, step=STEPS),
+    )
+
+
+@pytest.fixture
+def server(begin_run: BeginRun, serve: Serve) -> Server:
+    """A server over one such run, called alpha."""
+    monitored(begin_run("alpha"))
+    return serve()
+
+
+def card(page: Page, name: str) -> Locator:
+    return page.locator(f"[data-card={name}]")
+
+
+def entry(page: Page, letter: str) -> Locator:
+    return card(page, "alerts").locator(f"[data-alert-id={letter * 16}]")
+
+
+def query(page: Page) -> dict[str, list[str]]:
+    return parse_qs(urlsplit(page.url).query)
+
+
+def asked(watched: Watched, path: str) -> int:
+    return sum(path in url for url in watched.asked)
+
+
+def reading(page: Page) -> Locator:
+    return card(page, "layers").get_by_test_id("cell-reading")
+
+
+def settled(page: Page) -> None:
+    """Every card of the monitors is there."""
+    expect(card(page, "alerts").locator("[data-alert]").first).to_be_visible()
+    expect(card(page, "layers").get_by_test_id("layer-sentence")).to_be_visible()
+    expect(card(page, "throughput").get_by_test_id("step-split")).to_be_visible()
+    expect(card(page, "hardware").locator("[data-host]").first).to_be_visible()
+    expect(card(page, "curve").get_by_role("img")).to_have_attribute("aria-label", re.compile("newest"))
+
+
+def test_an_alert_says_what_was_seen_what_to_do_and_what_it_rests_on(server: Server, watch: Watch) -> None:
+    page = watch(server.url).open("?run=alpha")
+    row = entry(page, "b")
+    expect(row.locator(".top .word").first).to_have_text("critical")
+    expect(row.locator(".top svg")).to_have_count(2)
+    expect(row.get_by_test_id("alert-state")).to_have_text("firing")
+    expect(row).to_contain_text("Seen at step 150, 2.6 times its level.")
+    expect(row).to_contain_text("seen 12 times, steps 150 to 200")
+    expect(row.get_by_test_id("what-to-do")).to_contain_text(DO)
+    numbers = row.get_by_label("Numbers behind it")
+    expect(numbers).to_contain_text("ratio2.610")
+    expect(numbers).to_contain_text("gradient normNaN")
+    expect(row).to_contain_text("Could not be sent to https://example.org")
+    expect(row).to_contain_text("after 4 tries: HTTP 500")
+    expect(row.locator("code", has_text=EXPLODING)).to_be_visible()
+    expect(card(page, "alerts").locator("[data-alert]")).to_have_count(2)
+
+
+def test_open_alerts_stand_first_and_all_can_be_seen(server: Server, watch: Watch) -> None:
+    page = watch(server.url).open("?run=alpha")
+    rows = card(page, "alerts").locator("[data-alert]")
+    expect(rows).to_have_count(2)
+    card(page, "alerts").get_by_role("button", name="All 3").click()
+    expect(rows).to_have_count(3)
+    assert query(page)["alerts"] == ["all"]
+    expect(entry(page, "a").get_by_test_id("alert-state")).to_have_text("resolved")
+    expect(entry(page, "a")).to_contain_text("Sent to https://example.org")
+    page.reload()
+    expect(rows).to_have_count(3)
+
+
+def test_the_examples_of_the_batch_are_shown_as_plain_text(server: Server, watch: Watch) -> None:
+    page = watch(server.url).open("?run=alpha&alerts=all")
+    entry(page, "a").get_by_text("5 examples of that batch").click()
+    examples = entry(page, "a").locator(".examples li")
+    expect(examples.first).to_contain_text("number 18,234 of the dataset, 312 tokens")
+    expect(examples.first.locator("pre")).to_have_text(f"{MARKUP} {TURNED}")
+    expect(examples.last).to_contain_text("hash feedfeedfeedfeed, 17 tokens, micro-batch 1, row 2")
+    expect(entry(page, "a")).to_contain_text("3 more examples not recorded.")
+    assert page.locator("[data-card=alerts] img, [data-card=alerts] script").count() == 0
+
+
+def test_an_alert_is_acknowledged_by_keyboard_alone(server: Server, watch: Watch) -> None:
+    watched = watch(server.url)
+    page = watched.open("?run=alpha")
+    expect(card(page, "alerts")).to_contain_text("2 open")
+    entry(page, "b").get_by_role("button", name=re.compile("^Acknowledge ")).focus()
+    page.keyboard.press("Enter")
+    page.keyboard.type(f"seen by me {MARKUP}")
+    page.keyboard.press("Enter")
+    said = entry(page, "b").get_by_test_id("acknowledged")
+    expect(said).to_contain_text(f"seen by me {MARKUP}")
+    expect(entry(page, "b").get_by_role("button", name="Change the note")).to_be_focused()
+    expect(card(page, "alerts")).to_contain_text("2 open, 1 not acknowledged")
+    page.reload()
+    expect(said).to_contain_text(f"seen by me {MARKUP}")
+    expect(entry(page, "b").get_by_test_id("alert-state")).to_have_text("firing")
+
+
+def test_escape_leaves_the_note_and_acknowledges_nothing(server: Server, watch: Watch) -> None:
+    watched = watch(server.url)
+    page = watched.open("?run=alpha")
+    button = entry(page, "b").get_by_role("button", name=re.compile("^Acknowledge "))
+    button.click()
+    page.keyboard.type("no")
+    page.keyboard.press("Escape")
+    expect(button).to_be_focused()
+    assert not any("/acknowledge" in url for url in watched.asked)
+
+
+def test_a_refused_acknowledgement_says_why(server: Server, watch: Watch) -> None:
+    watched = watch(server.url)
+    watched.away_is_expected = True
+    page = watched.open("?run=alpha")
+    why = "that the alert was seen cannot be written down: No space left on device"
+
+    def refuse(route: Route) -> None:
+        route.fulfill(status=503, json={"error": why})
+
+    page.route("**/acknowledge?*", refuse)
+    entry(page, "b").get_by_role("button", name=re.compile("^Acknowledge ")).click()
+    entry(page, "b").get_by_role("button", name="Acknowledge", exact=True).click()
+    expect(entry(page, "b").get_by_role("alert")).to_contain_text(why)
+    expect(entry(page, "b").get_by_label("Note, if you like")).to_be_visible()
+
+
+def test_silence_names_what_is_watched_and_what_cannot_be(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    begin_run("alpha").append(*steps(1, 20), signals(20), Heartbeat(time=time.time(), step=20))
+    page = watch(serve().url).open("?run=alpha")
+    expect(card(page, "alerts")).to_contain_text("None raised. 4 conditions are watched, 1 without data.")
+    card(page, "alerts").get_by_text("what is watched").click()
+    rows = page.get_by_test_id("conditions").locator("[data-condition]")
+    expect(rows).to_have_count(4)
+    expect(rows.first).to_have_text(f"no dataPoor calibration: {NO_ECE}")
+
+
+def test_a_run_without_monitors_says_so(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    begin_run("alpha").train(1, 30)
+    page = watch(serve().url).open("?run=alpha")
+    expect(page.get_by_test_id("no-alerts")).to_contain_text("this run has no monitors")
+    expect(page.get_by_test_id("no-layers")).to_contain_text("attempt 1 has recorded no gradients of layers yet")
+    expect(page.get_by_test_id("no-throughput")).to_be_visible()
+    expect(page.get_by_test_id("no-hardware").first).to_contain_text("records nothing about its machine")
+    expect(card(page, "advice")).to_have_count(0)
+    expect(card(page, "streaming")).to_have_count(0)
+
+
+def test_advice_says_how_sure_it_is_and_what_it_rests_on(server: Server, watch: Watch) -> None:
+    page = watch(server.url).open("?run=alpha")
+    items = page.get_by_test_id("advice").locator("[data-action]")
+    expect(items).to_have_count(2)
+    expect(items.first).to_contain_text("Look at layers")
+    expect(items.first).to_contain_text("high confidence")
+    items.first.get_by_text("because").first.click()
+    expect(items.first).to_contain_text("exploding_gradients since step 150")
+    expect(items.last).to_contain_text("Go on")
+
+
+def test_what_an_alert_lasted_is_a_band_on_the_curve(server: Server, watch: Watch) -> None:
+    page = watch(server.url).open("?run=alpha&smoothing=0")
+    expect(page.get_by_test_id("band-legend")).to_be_visible()
+    settled(page)
+    tint = """(shares) => {
+        const sheet = document.querySelector('[data-card=curve]'), canvas = sheet.querySelector('canvas');
+        const place = sheet.querySelector('.u-over').getBoundingClientRect(), from = canvas.getBoundingClientRect();
+        const scale = canvas.width / from.width, y = Math.round((place.top - from.top + 9) * scale);
+        const row = canvas.getContext('2d').getImageData(0, y, canvas.width, 1).data;
+        return shares.map((share) => {
+            const x = Math.round((place.left - from.left + place.width * share) * scale);
+            return [...row.slice(4 * x, 4 * x + 3)];
+        });
+    }"""
+    quiet, spike, exploding = page.evaluate(tint, [0.613, 0.413, 0.913])
+    assert exploding != quiet, "the critical alert lasts from step 150 to 200"
+    assert spike != quiet, "the warning lasted from step 60 to 90"
+    assert exploding != spike
+
+
+def test_a_new_alert_comes_by_itself(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    run = begin_run("alpha")
+    monitored(run)
+    page = watch(serve().url).open("?run=alpha")
+    expect(card(page, "alerts").locator("[data-alert]")).to_have_count(2)
+    run.append(alert("plateau", 200, 200, level="info"), signals(STEPS, plateau="firing"))
+    expect(entry(page, "c")).to_contain_text("plateau at 200")
+
+
+def test_layers_are_said_in_a_sentence_and_marked_by_word_and_sign(server: Server, watch: Watch) -> None:
+    page = watch(server.url).open("?run=alpha")
+    expect(page.get_by_test_id("layer-sentence")).to_contain_text("58/60 layers active, 1 dead, 1 exploding")
+    for status, module in (("dead", "3.self_attn.k_proj"), ("exploding", "9.mlp.down_proj")):
+        trouble = card(page, "layers").locator(f"[data-trouble={status}]")
+        expect(trouble).to_contain_text(module)
+        expect(trouble.locator("svg")).to_have_count(1)
+    expect(page.get_by_test_id("top-active")).to_contain_text("9.mlp.down_proj")
+    lines = card(page, "layers").locator("[data-module]")
+    expect(lines).to_have_count(BLOCKS)
+    line = lines.nth(3)
+    expect(line).to_contain_text("1 dead")
+    expect(line.locator("svg")).to_have_count(1)
+
+
+def test_the_keyboard_reaches_every_cell_and_opens_a_block(server: Server, watch: Watch) -> None:
+    page = watch(server.url).open("?run=alpha")
+    grid = card(page, "layers").get_by_role("grid")
+    grid.focus()
+    page.keyboard.press("ArrowDown")
+    expect(reading(page)).to_contain_text("block 1 (5 modules): gradient norm now")
+    page.keyboard.press("Home")
+    expect(reading(page)).to_contain_text("block 1 (5 modules), step")
+    expect(reading(page)).to_contain_text(re.compile(r"gradient norm 0\.06"))
+    page.keyboard.press("Enter")
+    lines = card(page, "layers").locator("[data-module]")
+    expect(lines).to_have_count(BLOCKS + len(KINDS))
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("End")
+    expect(reading(page)).to_contain_text("1.mlp.down_proj, active: now")
+    active = grid.get_attribute("aria-activedescendant")
+    assert active is not None
+    expect(page.locator(f"#{active}")).to_contain_text("1.mlp.down_proj, active: now")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    expect(lines).to_have_count(BLOCKS)
+
+
+def test_a_module_in_trouble_is_one_press_away_and_so_is_its_curve(server: Server, watch: Watch) -> None:
+    page = watch(server.url).open("?run=alpha")
+    card(page, "layers").get_by_role("button", name="9.mlp.down_proj").click()
+    expect(reading(page)).to_contain_text("9.mlp.down_proj, exploding: now")
+    card(page, "layers").get_by_role("button", name="Show its curve").click()
+    name = f"layers/{EXPLODING}/B/gradient_norm"
+    expect(page.get_by_role("button", name=f"Series: {name}. Choose another.")).to_be_visible()
+    assert query(page)["series"] == [name]
+
+
+def test_the_cells_hold_the_update_ratio_if_that_is_wanted(server: Server, watch: Watch) -> None:
+    watched = watch(server.url)
+    page = watched.open("?run=alpha")
+    settled(page)
+    card(page, "layers").get_by_role("button", name="update ratio").click()
+    assert query(page)["cells"] == ["update_ratio"]
+    card(page, "layers").get_by_role("grid").focus()
+    page.keyboard.press("Home")
+    expect(reading(page)).to_contain_text(re.compile(r"update ratio at most 1\.000e?|update ratio at most 1\.00e−4"))
+    assert any("quantity=update_ratio" in url for url in watched.asked)
+
+
+def test_every_module_stands_in_the_table_with_its_numbers(server: Server, watch: Watch) -> None:
+    page = watch(server.url).open("?run=alpha")
+    card(page, "layers").get_by_text("every module as a table").click()
+    rows = card(page, "layers").locator("tbody tr")
+    expect(rows).to_have_count(BLOCKS * len(KINDS))
+    dead = card(page, "layers").locator(f"tr[data-module='{DEAD}']")
+    expect(dead.locator("td").first).to_have_text("dead")
+    expect(dead.locator("td").nth(1)).to_have_text("0")
+
+
+def test_throughput_says_where_the_time_of_a_step_goes(server: Server, watch: Watch) -> None:
+    page = watch(server.url).open("?run=alpha")
+    expect(card(page, "throughput")).to_contain_text("A step takes 2.00 s")
+    split = page.get_by_test_id("step-split")
+    label = (
+        "waits for data 25 %, 500 ms; forward and backward 60 %, 1.20 s; optimizer 10 %, 200 ms; the rest 5 %, 100 ms"
+    )
+    expect(split).to_have_accessible_name(f"Of a step: {label}")
+    expect(card(page, "throughput").locator("[data-field=throughput_trend]")).to_contain_text("slower")
+    expect(page.get_by_test_id("sample-reading")).to_contain_text(
+        "step 200: 2,600 tokens/s at 13.50 GB (54 %, batch 4)"
+    )
+    page.get_by_role("slider", name="Sample of throughput and memory").focus()
+    page.keyboard.press("ArrowLeft")
+    expect(page.get_by_test_id("sample-reading")).to_contain_text("step 199: 2,600 tokens/s")
+
+
+def test_without_a_gpu_the_page_says_so(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    run = begin_run("alpha")
+    run.append(*steps(1, 30, layers=False), machine(30, gpus=0), signals(30), Heartbeat(time=time.time(), step=30))
+    page = watch(serve().url).open("?run=alpha")
+    expect(page.get_by_test_id("no-samples")).to_contain_text("this machine has no GPU")
+    expect(page.get_by_test_id("no-gpus")).to_have_text("This machine has no GPU.")
+
+
+@pytest.mark.parametrize("gpus", [2, 8])
+def test_hardware_stands_with_its_numbers_for_any_number_of_gpus(
+    begin_run: BeginRun, serve: Serve, watch: Watch, gpus: int
+) -> None:
+    why = {"disk_used_gb": "the disk did not answer within 2 s"}
+    begin_run("alpha").append(*steps(1, 20, layers=False), machine(20, gpus=gpus, why=why))
+    page = watch(serve().url).open("?run=alpha")
+    host = card(page, "hardware").locator("[data-host=training_host]")
+    expect(host.locator("[data-field=ram_gb]").first).to_have_text("28.3 of 67.4 GB")
+    expect(host.locator("[data-field=swap_used_gb]")).to_have_text("none")
+    expect(host.locator("[data-field=disk_used_gb]").get_by_role("button")).to_have_accessible_name(
+        "not measured: the disk did not answer within 2 s"
+    )
+    expect(host).to_contain_text("Measured")
+    cards = host.locator("[data-gpu]")
+    expect(cards).to_have_count(gpus)
+    if gpus > 2:
+        expect(cards.nth(7).locator("summary")).to_have_text(re.compile(r"GPU 7\s+97 %, 19\.5 of 25\.0 GB, 77 °C"))
+        cards.nth(7).locator("summary").click()
+    last = cards.nth(gpus - 1)
+    expect(last.locator("[data-field=temp_c]")).to_have_text(f"{70 + gpus - 1} of 83 °C")
+    expect(last.locator("[data-field=power_w]")).to_have_text("380 of 450 W")
+    expect(last.locator("[data-field=fan_pct]").get_by_role("button")).to_have_accessible_name(
+        "not measured: its driver does not say it"
+    )
+
+
+def test_streaming_metrics_say_their_direction_in_words(server: Server, watch: Watch) -> None:
+    page = watch(server.url).open("?run=alpha")
+    streaming = card(page, "streaming")
+    expect(streaming.locator("[data-field=loss_trend]")).to_have_text(re.compile("improving"))
+    expect(streaming.locator("[data-field=loss_trend] svg")).to_have_count(1)
+    expect(streaming.locator("[data-field=loss_change_per_1000]")).to_have_text("−8.0 % (−11.0 % to −5.0 %)")
+    expect(streaming.locator("[data-field=plateau]")).to_have_text(re.compile("not reached"))
+    expect(streaming.locator("[data-field=token_entropy]")).to_have_text("1.250nats")
+    expect(streaming.locator("[data-field=top1_probability]")).to_have_text("62.5 %")
+
+
+def test_series_of_single_layers_stay_out_of_the_way(server: Server, watch: Watch) -> None:
+    page = watch(server.url).open("?run=alpha&page=charts")
+    note = page.get_by_test_id("layer-series")
+    expect(note).to_contain_text("360 left out")
+    expect(page.get_by_role("region", name="layers charts")).to_have_count(0)
+    note.get_by_role("button").click()
+    expect(page.get_by_role("region", name="layers charts")).to_have_count(1)
+    assert query(page)["layers"] == ["on"]
+    note.get_by_role("button").click()
+    page.get_by_role("searchbox").fill("9.mlp gradient")
+    expect(page.get_by_role("region", name="layers charts")).to_contain_text("2")
+    page.get_by_role("link", name="Overview").click()
+    page.get_by_role("button", name=re.compile("^Series: ")).click()
+    options = page.get_by_role("listbox", name="Series").get_by_role("option")
+    expect(options.first).to_be_visible()
+    expect(page.get_by_role("listbox", name="Series")).not_to_contain_text("layers/model")
+    page.get_by_role("combobox").fill("layers 9.mlp A/gradient")
+    expect(options).to_have_count(1)
+
+
+def test_hostile_text_stays_text(server: Server, watch: Watch) -> None:
+    page = watch(server.url).open("?run=alpha&alerts=all")
+    expect(card(page, "alerts")).to_contain_text(MARKUP)
+    expect(entry(page, "b").locator("code").nth(1)).to_have_text(MARKUP)
+    assert page.locator("main img").count() == 0
+    assert page.locator("main script").count() == 0
+
+
+@pytest.mark.slow
+def test_a_run_that_is_over_asks_for_nothing_all_the_time(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    run = begin_run("alpha")
+    monitored(run, RunComplete(time=time.time(), step=STEPS))
+    watched = watch(serve().url)
+    page = watched.open("?run=alpha")
+    expect(card(page, "alerts").locator("[data-alert]")).to_have_count(3)
+    settled(page)
+    page.wait_for_timeout(3000)  # the stream of events has been opened, and all has been made sure of once
+    before = {path: asked(watched, path) for path in ("/api/alerts", "/api/layers", "/api/throughput", "/api/signals")}
+    page.wait_for_timeout(5000)
+    assert {path: asked(watched, path) for path in before} == before
+
+
+@pytest.mark.parametrize("width", [PHONE[0], NARROWEST])
+def test_a_phone_needs_no_sideways_scroll_and_no_thin_fingers(server: Server, watch: Watch, width: int) -> None:
+    page = watch(server.url, width=width, height=PHONE[1], touch=True).open("?run=alpha&alerts=all")
+    settled(page)
+    page.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true))")
+    entry(page, "b").get_by_role("button", name=re.compile("^Acknowledge ")).click()
+    card(page, "layers").get_by_role("grid").click(position={"x": 30, "y": 8})
+    expect(card(page, "layers").locator("[data-module]").nth(BLOCKS)).to_be_attached()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    small = page.evaluate(
+        """(least) => [...document.querySelectorAll('main :is(button, select, summary, a, input:not(.hair))')]
+            .filter((each) => each.checkVisibility())
+            .map((each) => [each.outerHTML.slice(0, 80), Math.round(each.getBoundingClientRect().height * 10) / 10])
+            .filter(([, height]) => height < least)""",
+        SMALLEST_TARGET - 0.5,
+    )
+    assert small == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("size", [(1440, 1000), PHONE], ids=["desk", "phone"])
+def test_axe_finds_nothing(server: Server, watch: Watch, axe: str, size: tuple[int, int], dark: bool) -> None:
+    page = watch(server.url, width=size[0], height=size[1], dark=dark).open("?run=alpha&alerts=all")
+    settled(page)
+    page.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true))")
+    entry(page, "b").get_by_role("button", name=re.compile("^Acknowledge ")).click()
+    card(page, "layers").get_by_role("grid").focus()
+    page.keyboard.press("Home")
+    page.keyboard.press("Enter")
+    page.evaluate(axe)
+    found = page.evaluate(
+        "axe.run().then((said) => said.violations.map((each) => [each.id, each.impact, each.nodes[0].html]))"
+    )
+    assert found == []
