@@ -4,7 +4,8 @@
 these functions, so a page that is out of date fails the build. Nothing on these pages is written by hand.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from importlib import resources
 from pathlib import Path
 
 import msgspec
@@ -17,17 +18,32 @@ from barograph import cli
 from barograph.analysis.delta_spectrum import DeltaSpectrum, TensorSpectrum
 from barograph.analysis.finite_losses import FiniteLosses
 from barograph.analysis.layer_drift import DriftLayer, DriftSummary, LayerDrift
+from barograph.analysis.layer_rows import LayerRow, LayerSummary
 from barograph.analysis.loss_curve import LossCurve
 from barograph.analysis.spikes import Spike
 from barograph.analysis.tensor_drift import TensorDrift
+from barograph.analysis.training_status import (
+    StatusAlert,
+    StatusAlertSummary,
+    StatusExample,
+    StatusHeatmap,
+    StatusHeatmapCell,
+    StatusLayer,
+    StatusSample,
+    TrainingStatus,
+)
 from barograph.analysis.trend import Trend
 from barograph.analysis.weight_stability import StabilityLayer
 from barograph.api.app import create_app
+from barograph.policy import Policy, load
 from barograph.policy.judgement import Figure, Judged
+from barograph.policy.load import SHIPPED
 from barograph.policy.weight_stability import ParameterStability, StabilitySummary, WeightAlert
 from barograph.records import KINDS
+from barograph.records.alerts import AdviceItem, Example
+from barograph.records.signals import Gpu
 from barograph.records.weights import Finding
-from barograph.views import documents, verdict_documents, weight_documents
+from barograph.views import documents, monitor_documents, verdict_documents, weight_documents
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
 
@@ -57,9 +73,51 @@ CLI_INTRODUCTION = f"""{SAYS_GENERATED}
 
 What each says of itself under `--help`. Exit codes: 0 fine, 1 failed, 2 asked for what cannot be."""
 
+THRESHOLDS_INTRODUCTION = f"""{SAYS_GENERATED}
+# Thresholds
+
+Every number that decides something stands in a policy, and none in the code. Two policies come with barograph:
+`default` is ours, and `contract` holds the values of the documents that users asked for, word for word. Where the two
+differ, the remarks say why.
+
+A policy of your own is a TOML file that names its `base` and the keys that differ:
+
+```toml
+base = "default"
+
+[alerts.loss_spike]
+min_ratio = 1.5
+life = {{ severity = "critical", fire_after = 2 }}
+```
+
+`TrainerCallback(policy="mine.toml")` and `barograph.init(policy="mine.toml")` raise alerts by it while a model
+trains; `barograph serve --policy`, `barograph watch --policy` and `barograph check --policy` judge by it afterwards:
+the records stay what they are, so that another policy judges the same numbers. A key that nobody knows, or a value out
+of range, is an error that names it. `inf`, or 0 for a lower bound, switches a rule off.
+
+An alert is raised once its condition was seen `life.fire_after` times in a row, and is over once it was looked for
+`life.resolve_after` times in a row and not seen. Seen again within `life.cooldown_s` seconds of that, it is the same
+alert: its count goes on, and nobody is told a second time."""
+
+FOLDS = ("streaming", "layer_activity", "throughput", "advice")
+"""Tables of what is derived while a model trains."""
+
 HELP_WIDTH = 100
 
 ANALYSED: tuple[type[msgspec.Struct], ...] = (
+    Gpu,
+    AdviceItem,
+    Example,
+    LayerRow,
+    LayerSummary,
+    TrainingStatus,
+    StatusAlert,
+    StatusAlertSummary,
+    StatusLayer,
+    StatusSample,
+    StatusExample,
+    StatusHeatmap,
+    StatusHeatmapCell,
     LayerDrift,
     DriftSummary,
     DriftLayer,
@@ -300,7 +358,7 @@ def described() -> Description:
 def api_documents() -> list[type[msgspec.Struct]]:
     """Every Struct of the modules of documents, in the order of the files, and those of analyses inside them."""
     found: list[type[msgspec.Struct]] = []
-    for module in (documents, weight_documents, verdict_documents):
+    for module in (documents, monitor_documents, weight_documents, verdict_documents):
         types = [value for value in vars(module).values() if isinstance(value, type)]
         found += [kind for kind in types if issubclass(kind, msgspec.Struct) and kind.__module__ == module.__name__]
     return [*found, *ANALYSED]
@@ -332,7 +390,111 @@ def cli_page() -> str:
     return "\n\n".join([CLI_INTRODUCTION, *(command_section(name) for name in names)]) + "\n"
 
 
-PAGES: dict[str, Callable[[], str]] = {"api.md": api_page, "cli.md": cli_page, "records.md": records_page}
+def table_of(field: inspect.Field) -> type[msgspec.Struct] | None:
+    """The Struct that a field of a policy holds; None if it is a key."""
+    wanted = field.type.type if isinstance(field.type, inspect.Metadata) else field.type
+    return wanted.cls if isinstance(wanted, inspect.StructType) else None
+
+
+def policy_tables(kind: type[msgspec.Struct], path: str = "") -> Iterable[tuple[str, type[msgspec.Struct]]]:
+    """Every table of a policy: its name in the file, and the Struct of its keys."""
+    for field in fields(kind):
+        inner, name = table_of(field), f"{path}{field.encode_name}"
+        if inner is not None and all(table_of(one) for one in fields(inner)):
+            yield from policy_tables(inner, f"{name}.")
+        elif inner is not None:
+            yield name, inner
+
+
+def remarks(policy: str) -> dict[str, str]:
+    """Table, or table and key, to what a policy file says above it."""
+    found: dict[str, str] = {}
+    name, said = "", []
+    for line in resources.files("barograph.policy").joinpath(f"{policy}.toml").read_text("utf-8").splitlines():
+        if line.startswith("#"):
+            said.append(line.removeprefix("#").strip())
+            continue
+        if line.startswith("["):
+            name = line.strip("[]")
+        key = name if line.startswith("[") else f"{name}.{line.partition('=')[0].strip()}"
+        if said and line:
+            found[key] = " ".join(said)
+        said = []
+    return found
+
+
+def toml_value(value: object) -> str:
+    """A value as a policy file spells it."""
+    if isinstance(value, msgspec.Struct):
+        keys = msgspec.structs.asdict(value).items()
+        return "{ " + ", ".join(f"{key} = {toml_value(one)}" for key, one in keys) + " }"
+    if isinstance(value, bool | str):
+        return msgspec.json.encode(value).decode()
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def key_rows(kind: type[msgspec.Struct], values: Sequence[msgspec.Struct]) -> list[tuple[str, ...]]:
+    """One row per key: its name, its value in each policy, what it may be, and what it means."""
+    rows: list[tuple[str, ...]] = []
+    for field in fields(kind):
+        inner = table_of(field)
+        if field.encode_name != "recommendation":
+            shown = [f"`{toml_value(getattr(value, field.encode_name))}`" for value in values]
+            may_be = "" if inner else type_in_words(field.type)
+            rows.append((f"`{field.encode_name}`", *shown, may_be, sentence(inner) if inner else description(field)))
+    return rows
+
+
+def threshold_section(name: str, kind: type[msgspec.Struct]) -> str:
+    """One table of the policies: what it is for, what to do, its keys, and why they are what they are."""
+    values = []
+    for policy in SHIPPED:
+        found: object = load(policy)
+        for part in name.split("."):
+            found = getattr(found, part)
+        assert isinstance(found, msgspec.Struct)
+        values.append(found)
+    parts = [f"### {name}", sentence(kind)]
+    advice = {getattr(value, "recommendation", "") for value in values} - {""}
+    parts += [f"What to do: {said}" for said in sorted(advice)]
+    parts.append(
+        table(("key", *(f"`{policy}`" for policy in SHIPPED), "may be", "what it means"), key_rows(kind, values))
+    )
+    for policy in SHIPPED:
+        said = [text for key, text in remarks(policy).items() if key == name or key.startswith(f"{name}.")]
+        if said:
+            parts.append("\n".join([f"From `{policy}.toml`:", "", *(f"- {text}" for text in said)]))
+    return "\n\n".join(parts)
+
+
+def thresholds_page() -> str:
+    """The reference of every threshold."""
+    tables = [one for one in policy_tables(Policy) if not one[0].startswith("interpretation")]
+    alerts = [threshold_section(*one) for one in tables if one[0].startswith("alerts.")]
+    folds = [threshold_section(*one) for one in tables if one[0] in FOLDS]
+    others = [threshold_section(*one) for one in tables if one[0] not in FOLDS and not one[0].startswith("alerts.")]
+    return (
+        "\n\n".join(
+            [
+                THRESHOLDS_INTRODUCTION,
+                "## Alerts while a model trains",
+                *alerts,
+                "## What these rest on",
+                *folds,
+                "## Verdicts",
+                *others,
+            ]
+        )
+        + "\n"
+    )
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "api.md": api_page,
+    "cli.md": cli_page,
+    "records.md": records_page,
+    "thresholds.md": thresholds_page,
+}
 
 
 if __name__ == "__main__":

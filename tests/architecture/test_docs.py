@@ -138,6 +138,15 @@ def test_the_python_examples_run(recorded: Path, examples: Callable[[str, Path],
     examples("docs/tutorials/first-run.md", recorded)
 
 
+def test_the_python_examples_about_monitors_run(tmp_path: Path, examples: Callable[[str, Path], None]) -> None:
+    examples("docs/how-to/monitors.md", tmp_path)
+    assert (tmp_path / "my-training" / "status" / "training_status.json").is_file()
+
+
+def test_the_python_example_about_notifications_runs(tmp_path: Path, examples: Callable[[str, Path], None]) -> None:
+    examples("docs/how-to/notifications.md", tmp_path)
+
+
 def test_the_example_line_of_the_journal_page_has_the_right_checksum(pages: dict[str, str]) -> None:
     lines = [line for line in pages["docs/explanation/journal.md"].splitlines() if line.startswith('{"type"')]
     assert [decode_line(line.encode()).checked for line in lines] == [True]
