@@ -8,6 +8,7 @@
     │   ├── UnknownRun          no run of that id under the root
     │   ├── UnknownSeries       the run has no series of that name
     │   ├── UnknownCheckpoint   the run has no checkpoint of that id
+    │   ├── UnknownAlert        the run has no alert of that id
     │   ├── NoDocument          the run has no such document yet
     │   ├── BindRefused         the server may not, or cannot, listen there
     │   └── RootBusy            another process holds the lock that this one needs
@@ -73,6 +74,10 @@ class UnknownSeries(UsageError):
 
 class UnknownCheckpoint(UsageError):
     """The run has no checkpoint of that id, or its weights were not read."""
+
+
+class UnknownAlert(UsageError):
+    """The run has no alert of that id."""
 
 
 class NoDocument(UsageError):
