@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 from barograph.analysis.layer_activity import LayerName, LayerValues
 from barograph.analysis.throughput import StepTiming
+from barograph.collect.begin import init
 from barograph.collect.live_folds import LiveFolds, layer_metrics
 from barograph.collect.observed import BATCH_SIZE, SEQUENCE_LENGTH, Observed
 from barograph.collect.rows import Rows
-from barograph.collect.run import Run, init
+from barograph.collect.run import Run
 from barograph.collect.time_budget import TimeBudget
 from barograph.journal import TailReader, layout
 from barograph.policy import load

@@ -25,11 +25,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from barograph.collect.begin import Model, init, open_run
 from barograph.collect.device_values import HostValue
 from barograph.collect.launch import current_launch
 from barograph.collect.logged_values import Refused
 from barograph.collect.resumed import next_step
-from barograph.collect.run import Model, Run, init, open_run
+from barograph.collect.run import Run
 from barograph.collect.settings import resolve
 from barograph.errors import UsageError
 from barograph.journal import NotYet, TailReader, layout

@@ -8,7 +8,8 @@ from typing import TypeVar
 import pytest
 import torch
 
-from barograph.collect.run import Run, init
+from barograph.collect.begin import init
+from barograph.collect.run import Run
 from barograph.journal import TailReader, layout
 from barograph.journal.wide_rows import metrics_of
 from barograph.records import Alert, Collector, CollectorFailed, Columns, Record, Step

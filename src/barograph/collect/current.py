@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import ParamSpec
 
-from barograph.collect import run as one_run
+from barograph.collect import begin
 from barograph.collect.run import Run
 
 _Asked = ParamSpec("_Asked")
@@ -32,7 +32,7 @@ def _made_current(begin: Callable[_Asked, Run]) -> Callable[_Asked, Run]:
     return init
 
 
-init = _made_current(one_run.init)
+init = _made_current(begin.init)
 
 
 def log(values: Mapping[str, object], step: int | None = None) -> None:

@@ -23,11 +23,12 @@ from pathlib import Path
 import msgspec
 import transformers
 
+from barograph.collect.begin import chosen_policy, open_run
 from barograph.collect.failed_training import watch
 from barograph.collect.launch import current_launch
 from barograph.collect.outside_training import Measured, measured, record_apart
 from barograph.collect.raw_loss import Trainer, training_frame
-from barograph.collect.run import Run, chosen_policy, open_run
+from barograph.collect.run import Run
 from barograph.collect.secrets import shown
 from barograph.collect.settings import resolve, slug
 from barograph.collect.trainer_facts import (

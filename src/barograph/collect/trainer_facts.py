@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Protocol
 
-from barograph.collect.run import Model
+from barograph.collect.begin import Model
 from barograph.collect.settings import slug
 
 STATE_KEY = "barograph"

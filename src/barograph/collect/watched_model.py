@@ -7,7 +7,7 @@ belong to is the one after the step that was logged last, one more for each step
 import time
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch.optim.optimizer import (
@@ -22,15 +22,42 @@ from barograph.collect.time_budget import TimeBudget
 from barograph.errors import UsageError
 
 if TYPE_CHECKING:
-    from barograph.collect.run import Run
+    from barograph.collect.layer_norms import LayerNorms
 
 LAYERS = "layers"
+
+
+class Recorded(Protocol):
+    """The part of a run that this uses."""
+
+    @property
+    def budget(self) -> TimeBudget:
+        """What collecting may cost."""
+
+    @property
+    def next_step(self) -> int:
+        """The step after the one that was logged last."""
+
+    def observe_layers(self, step: int, norms: "LayerNorms") -> None:
+        """Record one collection."""
+
+    def layers_unavailable(self, reason: str) -> None:
+        """The norms cannot be had."""
+
+    def unavailable(self, name: str, reason: str) -> None:
+        """Nor can this."""
+
+    def collector(self, name: str, *, running: bool, detail: str) -> None:
+        """Say whether a collector runs."""
+
+    def collector_failed(self, name: str, error: BaseException) -> None:
+        """A collector raised."""
 
 
 class WatchedModel:
     """Owns the hooks on the optimizer of one model, from construction to `remove`."""
 
-    def __init__(self, run: "Run", model: object, optimizer: object, *, every: int | None) -> None:
+    def __init__(self, run: Recorded, model: object, optimizer: object, *, every: int | None) -> None:
         """Raises `UsageError` for what is no model and no optimizer."""
         if not isinstance(model, torch.nn.Module):
             raise UsageError(f"watch was given a {type(model).__name__}", advice="Pass a torch.nn.Module")
@@ -108,7 +135,7 @@ class WatchedModel:
         """Whether it trains this model: the hooks for all optimizers hear of others as well."""
         return any(id(one) in self._parameters for group in optimizer.param_groups for one in group["params"][:1])
 
-    def _step(self, run: "Run") -> int:
+    def _step(self, run: Recorded) -> int:
         """The step that this one of the optimizer will be logged as."""
         if run.next_step != self._newest:
             self._newest, self._unlogged = run.next_step, 0
@@ -116,7 +143,7 @@ class WatchedModel:
             self._unlogged += 1
         return run.next_step + self._unlogged
 
-    def _leave_out(self, run: "Run", error: Exception) -> None:
+    def _leave_out(self, run: Recorded, error: Exception) -> None:
         self.remove()
         run.collector_failed(LAYERS, error)
         run.layers_unavailable(f"{type(error).__name__}: see the failed collector")
