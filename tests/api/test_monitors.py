@@ -72,6 +72,16 @@ def test_who_has_seen_an_alert_is_on_disk_before_the_answer_and_shown_after_it(
     assert client.get("/api/status/live?run=r").json()["active_alerts"][0]["acknowledged"] is True
 
 
+def test_no_body_at_all_is_no_note(root: Path, open_client: Callable[..., Client]) -> None:
+    client = open_client(root, runs=1)
+    for answer in (
+        client.post("/api/alerts/a1/acknowledge?run=r"),
+        client.post("/api/alerts/a1/acknowledge?run=r", json={}),
+    ):
+        assert answer.status_code == 200, answer.text
+    assert [one.note for one in acknowledged(root)] == ["", ""]
+
+
 def test_what_cannot_be_acknowledged_is_refused_in_words(root: Path, open_client: Callable[..., Client]) -> None:
     client = open_client(root, runs=1)
     body: dict[str, object] = {"note": ""}

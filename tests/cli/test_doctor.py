@@ -50,7 +50,12 @@ def test_the_document_is_json_and_nothing_else(tmp_path: Path) -> None:
     done = doctor(tmp_path, "--json", **{URL: f"https://hooks.slack.com/services/{SECRET}", MIN_LEVEL: "critical"})
     found = json.loads(done.stdout)
     assert (found["healthy"], found["problems"]) == (True, [])
-    assert found["webhook"] == {"channel": "https://hooks.slack.com", "shape": "slack", "min_level": "critical"}
+    assert found["webhook"] == {
+        "channel": "https://hooks.slack.com",
+        "shape": "slack",
+        "min_level": "critical",
+        "why": "",
+    }
     assert found["root"]["runs"] == 0
     assert SECRET not in done.stdout + done.stderr
     assert list(tmp_path.iterdir()) == []

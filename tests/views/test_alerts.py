@@ -70,24 +70,48 @@ def test_the_lines_of_a_life_are_one_alert_as_the_newest_says_it(tmp_path: Path)
     row = found.alert
     assert (row.state, row.count, row.step, row.last_step) == ("recovering", 4, 7, 10)
     assert row.evidence == {"loss": 3.1, "ratio": float("inf")}
+    assert [(span.first, span.last) for span in row.spans] == [(7, 10)]
     assert document(tmp_path).counts.firing == 1
-    assert found.examples is None
+    assert found.batches == []
 
 
-def test_an_alert_ends_with_its_attempt_and_with_its_run(tmp_path: Path) -> None:
+def test_an_alert_that_is_open_when_its_attempt_ends_is_not_said_to_be_over(tmp_path: Path) -> None:
     log(tmp_path, Step(step=1, loss=1.0, time=NOW), *life("firing"))
     assert document(tmp_path).alerts[0].alert.state == "firing"
+    log(tmp_path, RunComplete(time=NOW, exit_code=0))
+    found = document(tmp_path)
+    assert found.alerts[0].alert.state == "ended"
+    assert (found.counts.firing, found.counts.ended, found.counts.unseen) == (0, 1, 1)
+    assert [one.state for one in live_status(Index(tmp_path), "r", now=NOW).active_alerts] == ["ended"]
     log(tmp_path, Step(step=1, loss=1.0, time=NOW), attempt=2)
-    assert document(tmp_path).alerts[0].alert.state == "resolved", "a newer attempt does not look after it"
-    log(tmp_path, RunComplete(time=NOW, exit_code=0), attempt=2)
-    assert document(tmp_path).counts.firing == 0
+    assert document(tmp_path).alerts[0].alert.state == "ended", "a newer attempt does not mend the older one"
+
+
+def test_what_was_never_told_is_told_only_while_it_may_come_to_it(tmp_path: Path) -> None:
+    log(tmp_path, Step(step=1, loss=1.0, time=NOW), *life("pending"))
+    found = document(tmp_path)
+    assert [one.alert.state for one in found.alerts] == ["pending"]
+    assert (found.counts.firing, found.counts.unseen) == (0, 0)
+    log(tmp_path, *life("resolved"))
+    assert document(tmp_path).alerts == []
+    assert document(tmp_path).counts.warning == 0
+
+
+def test_each_stretch_of_firing_is_a_span(tmp_path: Path) -> None:
+    lines = life("pending", "firing", "firing", "recovering", "firing", "resolved", "firing")
+    log(tmp_path, Step(step=1, loss=1.0, time=NOW), *lines)
+    (found,) = document(tmp_path).alerts
+    assert [(span.first, span.last) for span in found.alert.spans] == [(7, 10), (11, 12), (13, None)]
 
 
 def test_a_death_outlasts_the_dead(tmp_path: Path) -> None:
     log(tmp_path, Step(step=1, loss=1.0, time=NOW), *life("firing"), RunComplete(time=NOW, exit_code=1))
     log(tmp_path, replace(SPIKE, id="b", condition="run_crashed", category="run"), writer="sentinel")
     states = {one.alert.condition: one.alert.state for one in document(tmp_path).alerts}
-    assert states == {"loss_spike": "resolved", "run_crashed": "firing"}
+    assert states == {"loss_spike": "ended", "run_crashed": "firing"}
+    log(tmp_path, Step(step=1, loss=1.0, time=NOW), attempt=2)
+    states = {one.alert.condition: one.alert.state for one in document(tmp_path).alerts}
+    assert states == {"loss_spike": "ended", "run_crashed": "resolved"}
 
 
 def test_somebody_who_has_seen_it_is_told_and_what_a_user_raised_is_over_then(tmp_path: Path) -> None:
@@ -101,13 +125,18 @@ def test_somebody_who_has_seen_it_is_told_and_what_a_user_raised_is_over_then(tm
     assert (spike.alert.note, document(tmp_path).counts.unseen) == ("ok", 0)
 
 
-def test_the_batch_and_the_deliveries_stand_with_the_alert(tmp_path: Path) -> None:
+def test_every_batch_of_the_alert_and_its_deliveries_stand_with_it(tmp_path: Path) -> None:
     example = Example(micro_batch=0, row=1, hash="00ff", tokens=12, index=41, text="<b>hi</b>")
     told = Notification(time=NOW, alert="a1", channel="https://example.org", delivered=False, detail="500", tries=4)
-    log(tmp_path, Step(step=1, loss=1.0, time=NOW), *life("firing"))
+    log(tmp_path, Step(step=1, loss=1.0, time=NOW), *life("firing", "firing", "recovering"))
     log(tmp_path, Batch(step=7, time=NOW, examples=[example], left_out=3), told)
+    log(tmp_path, Batch(step=8, time=NOW, examples=[], why="the batch was gone"))
+    log(tmp_path, Batch(step=30, time=NOW, examples=[example]))
     (found,) = document(tmp_path).alerts
-    assert (found.examples, found.examples_left_out) == ([example], 3)
+    assert [(one.step, one.examples, one.left_out, one.why) for one in found.batches] == [
+        (8, [], 0, "the batch was gone"),
+        (7, [example], 3, ""),
+    ]
     assert [(one.channel, one.delivered, one.tries) for one in found.notifications] == [
         ("https://example.org", False, 4)
     ]

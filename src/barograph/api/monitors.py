@@ -113,7 +113,7 @@ def _acknowledge_route(reading: Reading) -> HTTPRouteHandler:
         operation_id="acknowledge",
         summary="Say that somebody has seen an alert",
         description="It is written into the run's journal; the alert stays what it is. Saying it again replaces the"
-        " note. The body is a JSON object, which may be empty.",
+        " note. The body is a JSON object, and may be left out.",
         responses={
             200: ResponseSpec(Acknowledged, description="It is on disk.", generate_examples=False),
             **problem_specs(
@@ -131,9 +131,9 @@ def _acknowledge_route(reading: Reading) -> HTTPRouteHandler:
             ),
         ],
         run: NamedRun,
-        data: JSONBody[Seen],
+        data: JSONBody[Seen | None] = None,
     ) -> Response[bytes]:
-        answer = await reading.acknowledge(run, alert, note=data.note)
+        answer = await reading.acknowledge(run, alert, note=data.note if data else "")
         return Response(encode_document(answer), media_type="application/json")
 
     return acknowledge

@@ -250,7 +250,7 @@ class _Watch:
 
         console = Console(stderr=True)
         columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(compact=True))
-        said = 0.0
+        said, before = 0.0, ""
         with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
             shown = bar.add_task("starting", total=self._seconds)
             began: float | None = None
@@ -260,8 +260,8 @@ class _Watch:
                 line = _line(progress, training=self._trainer.poll() is None)
                 elapsed = min(self._seconds, time.monotonic() - began) if began else 0.0
                 bar.update(shown, description=line, completed=elapsed)
-                if not console.is_terminal and time.monotonic() - said > 10:
-                    said = time.monotonic()
+                if not console.is_terminal and time.monotonic() - said > 10 and line != before:
+                    said, before = time.monotonic(), line
                     typer.echo(line, err=True)
                 if self._ended(self._trainer, "train") and self._ended(self._evaluator, "evaluate"):
                     progress.update()

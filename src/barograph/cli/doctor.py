@@ -31,6 +31,7 @@ def doctor(
       barograph doctor --json
     """
     import os
+    import sys
 
     import msgspec
 
@@ -38,7 +39,8 @@ def doctor(
 
     found = examine(root_of(base_dir), os.environ)
     if as_json:
-        typer.echo(msgspec.json.encode(found).decode())
+        said = msgspec.json.encode(found)
+        typer.echo((msgspec.json.format(said, indent=2) if sys.stdout.isatty() else said).decode())
     else:
         _print(found)
     raise typer.Exit(0 if found.healthy else SICK)
@@ -61,13 +63,15 @@ def _print(found: "Examination") -> None:
         if root.disk_free_gb is None or root.disk_total_gb is None
         else f"{root.disk_free_gb:.1f} of {root.disk_total_gb:.1f} GB free"
     )
-    runs = "runs unknown" if root.runs is None else f"{root.runs} runs" if root.exists else "made by the first run"
+    counted = "runs unknown" if root.runs is None else f"{root.runs} run{'' if root.runs == 1 else 's'}"
+    runs = counted if root.exists else "made by the first run"
     console.print(Text("Folder of the runs", style="bold"))
     console.print(Text(f"  {printable(root.path)}: {runs}, {space}"))
     console.print(Text(f"  index: {root.index}{', indexed now' if root.indexed else ''}"))
     console.print(
         Text(f"  watched: {'yes' if root.watched else 'no; barograph watch, or serve --watch, reads weights'}")
     )
+    console.print(Text("Besides", style="bold"))
     webhook = found.webhook
     sent = f"{webhook.channel} ({webhook.shape}, from {webhook.min_level} on)" if webhook.channel else "none"
     console.print(Text(f"  webhook: {sent}"))
@@ -104,12 +108,15 @@ def _print_packages(console: "Console", found: "Examination") -> None:
     console.print(Text("Packages", style="bold"))
     console.print(Text(f"  needed: {printable(working)}"))
     table = Table(header_style="bold")
-    for name in ("package", "version", "for", "to get it"):
+    shown = [one for one in found.packages if one.problem or not one.needed]
+    columns = ("package", "version", "for", *(("to get it",) if any(one.install for one in shown) else ()))
+    for name in columns:
         table.add_column(name)
-    for one in [one for one in found.packages if one.problem or not one.needed]:
+    for one in shown:
         style = "red" if one.problem else "" if one.version else "yellow"
         said = Text(one.version or "not installed", style=style)
-        table.add_row(Text(one.name), said, Text(printable(one.problem or one.purpose)), Text(one.install))
+        cells = (Text(one.name), said, Text(printable(one.problem or one.purpose)), Text(one.install))
+        table.add_row(*cells[: len(columns)])
     console.print(table)
 
 

@@ -50,19 +50,10 @@ EXTRAS: dict[str, tuple[tuple[str, str], ...]] = {
         ("gguf", "the demo's larger model"),
     ),
     "weights": (("numba", "drift and stability of checkpoints"),),
-    "science": (
-        ("scipy", "statistics of evaluations"),
-        ("scikit-learn", "projections of embeddings"),
-        ("umap-learn", "maps of embeddings"),
-        ("matplotlib", "plots as files"),
-    ),
 }
 """Extra -> its packages, each with what it is for."""
 
-BESIDE = (
-    ("trl", "trainers of TRL, which the callback fits"),
-    ("deepspeed", "sharded training: layers are not measured"),
-)
+BESIDE = (("trl", "its trainers, which the callback fits"),)
 """Packages that users bring, each with what is known of it."""
 
 _Found = TypeVar("_Found")
@@ -108,6 +99,7 @@ class Webhook(Struct, frozen=True, kw_only=True):
     channel: Annotated[str | None, Meta(description="Scheme and host; null if none is set, or none that can be used.")]
     shape: Annotated[str | None, Meta(description="`json` or `slack`.")]
     min_level: Annotated[str | None, Meta(description="Least level that is sent.")]
+    why: Annotated[str, Meta(description="Why what is set cannot be used; empty if it can, or if none is set.")] = ""
 
 
 class Examination(Struct, frozen=True, kw_only=True):
@@ -158,6 +150,7 @@ def examine(
             webhook = Webhook(channel=target.channel, shape=target.shape, min_level=target.min_level)
     except UsageError as error:
         problems.append(str(error))
+        webhook = Webhook(channel=None, shape=None, min_level=None, why="its address cannot be used: see below")
     token = False
     try:
         token = looked.root.exists and read_token(root) is not None
@@ -248,7 +241,7 @@ def measures(versions: Mapping[str, str | None], hardware: Hardware, webhook: We
         Measure(
             what="notifications",
             measured=webhook.channel is not None,
-            why=f"to {webhook.channel}" if webhook.channel else f"{URL} is not set, or cannot be used",
+            why=f"to {webhook.channel}" if webhook.channel else webhook.why or f"{URL} is not set",
         ),
     ]
 

@@ -37,8 +37,8 @@ def serve(
       barograph serve
       barograph serve --watch
       barograph serve --base-dir /data/runs --port 9000
-      ssh -L 8080:localhost:8080 trainer barograph serve     (from elsewhere, safely)
-      barograph token && barograph serve --host 0.0.0.0      (open to the network)
+      ssh -L 8080:localhost:8080 trainer barograph serve   (from elsewhere)
+      barograph token && barograph serve --host 0.0.0.0    (to the network)
     """
     from barograph.api.server import Dashboard
     from barograph.policy import load

@@ -6,23 +6,25 @@ says it. Rows of an attempt that is over are over too, whatever their last line 
 
 import hashlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated
 
 from msgspec import Meta, Struct
-from msgspec.structs import replace
 
 from barograph.index import Index, Snapshot, query
 from barograph.index.query import Source
 from barograph.policy import Policy, load
 from barograph.records import Acknowledgement, Advice, Alert, Batch, Notification
-from barograph.records.quantities import Attempt
+from barograph.records.quantities import Attempt, Step
 from barograph.views.monitor_documents import (
     AdviceRow,
     AlertCounts,
     AlertDetail,
     AlertRow,
     Alerts,
+    AlertSpan,
+    AlertStateShown,
+    BatchOfAlert,
     ConditionRow,
     NotificationRow,
 )
@@ -33,6 +35,10 @@ MOST_LINES = 20_000
 """Lines of alerts of a run that are read, the newest."""
 MOST_ROWS = 1_000
 """Alerts that the document lists, the newest; all of those lines are counted."""
+
+MOST_SPANS = 100
+MOST_BATCHES = 20
+"""Batches of one alert that are told, the newest."""
 
 OF_THE_END = "run_crashed"
 """The condition that is looked for when an attempt has ended."""
@@ -75,8 +81,10 @@ class AlertNow(Struct, frozen=True, kw_only=True):
 
     id: Annotated[str, Meta(description="Its identity.")]
     attempt: Annotated[Attempt, Meta(description="Attempt that it belongs to.")]
-    alert: Annotated[Alert, Meta(description="Its newest line; its state is the one of now.")]
+    alert: Annotated[Alert, Meta(description="Its newest line.")]
     first: Annotated[Alert, Meta(description="Its first line.")]
+    state: Annotated[AlertStateShown, Meta(description="Where in its life it is now.")]
+    spans: Annotated[list[AlertSpan], Meta(description="When it was firing, oldest first.")]
     seen: Annotated[Acknowledgement | None, Meta(description="The newest word of somebody who has seen it.")]
 
 
@@ -104,21 +112,47 @@ def alerts_now(
             found.setdefault((source.state.attempt, alert_id(line, source.state.attempt)), []).append(line)
     alerts = []
     for (attempt, identity), lines in found.items():
-        newest_line, acknowledged = lines[0], seen.get(identity)
         superseded = newest is not None and attempt < newest.attempt
-        # What a dead attempt left behind, such as that it died, is not over with it; one of the user's is once seen.
-        ended = superseded or (over and newest_line.condition != OF_THE_END)
-        ended = ended or (not newest_line.condition and acknowledged is not None)
+        state = _state(lines[0], superseded=superseded, over=over, seen=identity in seen)
+        if state != "pending" and all(line.state in ("pending", "resolved") for line in lines):
+            continue  # it was seen, not often enough, and went away: nobody was to be told
         alerts.append(
             AlertNow(
                 id=identity,
                 attempt=attempt,
-                alert=replace(newest_line, state="resolved") if ended else newest_line,
+                alert=lines[0],
                 first=lines[-1],
-                seen=acknowledged,
+                state=state,
+                spans=_spans(lines[::-1])[-MOST_SPANS:],
+                seen=seen.get(identity),
             )
         )
     return sorted(alerts, key=lambda one: (iso(one.first.time) or "", one.attempt), reverse=True)
+
+
+def _state(newest: Alert, *, superseded: bool, over: bool, seen: bool) -> AlertStateShown:
+    """The state of an alert, of its newest line and of what became of its attempt since."""
+    by_hand = not newest.condition
+    if newest.state == "resolved" or (by_hand and seen):
+        return "resolved"
+    if newest.condition == OF_THE_END:
+        return "resolved" if superseded else newest.state  # a death is not over because the run is dead
+    if not (superseded or over):
+        return newest.state
+    return "resolved" if newest.state == "pending" else "ended"
+
+
+def _spans(lines: Sequence[Alert]) -> list[AlertSpan]:
+    """The stretches of steps over which an alert was firing; `lines` are oldest first."""
+    spans: list[AlertSpan] = []
+    begun: Step | None = None
+    for line in lines:
+        if line.state == "firing" and begun is None:
+            begun = line.first_step if not spans and line.first_step is not None else line.step
+        elif line.state in ("recovering", "resolved") and begun is not None:
+            spans.append(AlertSpan(first=begun, last=line.step))
+            begun = None
+    return spans if begun is None else [*spans, AlertSpan(first=begun, last=None)]
 
 
 def alert_id(alert: Alert, attempt: Attempt) -> str:
@@ -132,10 +166,12 @@ def alert_id(alert: Alert, attempt: Attempt) -> str:
 def counts_of(rows: Iterable[AlertRow]) -> AlertCounts:
     """How many of each there are."""
     rows = list(rows)
-    firing = [row for row in rows if row.state != "resolved"]
+    firing = [row for row in rows if row.state in ("firing", "recovering")]
+    ended = [row for row in rows if row.state == "ended"]
     return AlertCounts(
         firing=len(firing),
-        unseen=sum(row.acknowledged is None for row in firing),
+        ended=len(ended),
+        unseen=sum(row.acknowledged is None for row in (*firing, *ended)),
         critical=sum(row.level == "critical" for row in rows),
         warning=sum(row.level == "warning" for row in rows),
         info=sum(row.level == "info" for row in rows),
@@ -156,7 +192,8 @@ def _row(one: AlertNow) -> AlertRow:
         last_step=newest.step,
         condition=newest.condition,
         category=newest.category or ("" if newest.condition else "user"),
-        state=newest.state,
+        state=one.state,
+        spans=one.spans,
         recommendation=newest.recommendation,
         evidence=dict(newest.evidence),
         subjects=newest.subjects,
@@ -177,20 +214,23 @@ def _details(snapshot: Snapshot, run: str, sources: Sequence[Source], rows: Sequ
             tries=one.tries,
         )
         sent.setdefault(one.alert, []).append(told)
-    batches = {
-        (source.state.attempt, batch.step): batch
-        for source in sources
-        for batch in query.events(snapshot, run, Batch, among=[source])
-    }
-    found = []
-    for row in rows:
-        batch = None if row.step is None else batches.get((row.attempt, row.step))
-        found.append(
-            AlertDetail(
-                alert=row,
-                examples=None if batch is None else batch.examples,
-                examples_left_out=0 if batch is None else batch.left_out,
-                notifications=sent.get(row.id, []),
-            )
-        )
-    return found
+    batches: dict[Attempt, dict[Step, Batch]] = {}
+    for source in sources:
+        for batch in query.events(snapshot, run, Batch, among=[source]):
+            batches.setdefault(source.state.attempt, {}).setdefault(batch.step, batch)
+    return [
+        AlertDetail(alert=row, batches=_batches(row, batches.get(row.attempt, {})), notifications=sent.get(row.id, []))
+        for row in rows
+    ]
+
+
+def _batches(row: AlertRow, batches: Mapping[Step, Batch]) -> list[BatchOfAlert]:
+    """The batches of the steps over which an alert was seen, newest first."""
+    if row.category != "loss" or row.step is None:
+        return []
+    last = row.step if row.last_step is None else row.last_step
+    steps = sorted((step for step in batches if row.step <= step <= last), reverse=True)
+    return [
+        BatchOfAlert(step=step, examples=batches[step].examples, left_out=batches[step].left_out, why=batches[step].why)
+        for step in steps[:MOST_BATCHES]
+    ]

@@ -12,6 +12,7 @@ from barograph.views.summary import NewestAttempt
 EVALUATE = "evaluate"
 """The writer that answers probes."""
 
+UNASKED = "its machine was not asked yet: that takes a moment at the start"
 _HARDWARE = "the training process records nothing about its machine"
 _OTHER_HARDWARE = "the evaluating process records nothing about its machine"
 _OF_HARDWARE = ("gpus", "cpu_pct", "ram_used_gb", "ram_total_gb", "disk_used_gb", "disk_total_gb")
@@ -72,6 +73,7 @@ def host_reasons(
     inference: InferenceHost,
     *,
     hardware: Hardware | None,
+    watched: bool,
     evaluating: Hardware | None,
     no_attempt: str,
 ) -> dict[str, str]:
@@ -82,7 +84,8 @@ def host_reasons(
         if getattr(training, field) is None:
             heard = no_attempt if training.online is None else unsaid
             known = {} if hardware is None else hardware.why
-            missing = _HARDWARE if hardware is None else known.get(field, "the machine did not say")
+            unknown = UNASKED if watched else _HARDWARE
+            missing = unknown if hardware is None else known.get(field, "the machine did not say")
             reasons[f"training_host.{field}"] = missing if field in _OF_HARDWARE else heard
     for field in inference.__struct_fields__:
         if getattr(inference, field) is None:

@@ -158,6 +158,7 @@ def live_status(
         training,
         inference,
         hardware=hardware_of(newest.parts if newest else []),
+        watched=newest is not None and any(part.signals is not None for part in newest.parts),
         evaluating=hardware_of([evaluated.state] if evaluated else []),
         no_attempt=nothing,
     )

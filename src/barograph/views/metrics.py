@@ -230,5 +230,5 @@ def _alerts(
     if not query.events(snapshot, run, Alert, among=latest, limit=1):
         return {}
     rows = alert_rows(snapshot, run, latest, now=now, crashed_after_s=crashed_after_s)
-    firing = [row for row in rows if row.state not in ("pending", "resolved")]
+    firing = [row for row in rows if row.state in ("firing", "recovering")]
     return {"barograph_run_alerts": rows, "barograph_run_alerts_firing": firing}

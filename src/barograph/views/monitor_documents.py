@@ -6,12 +6,23 @@ from msgspec import Meta, Struct
 
 from barograph.analysis.layer_rows import LayerRow, LayerSummary
 from barograph.analysis.training_status import StatusSample
-from barograph.records.alerts import AdviceItem, AlertCategory, AlertStateWord, Example
+from barograph.records.alerts import AdviceItem, AlertCategory, Example
 from barograph.records.quantities import AlertLevel, Attempt, Count, Number, Step
 from barograph.records.signals import ConditionWord, Gpu, TrendWord
 
 Quantity = Literal["gradient_norm", "update_ratio"]
 """What a heatmap of layers shows."""
+
+
+AlertStateShown = Literal["pending", "firing", "recovering", "resolved", "ended"]
+"""The states of a life, and `ended`: it was open when its attempt ended, and nobody looks any more."""
+
+
+class AlertSpan(Struct, frozen=True, kw_only=True):
+    """Steps over which an alert was firing."""
+
+    first: Annotated[Step, Meta(description="First of them.")]
+    last: Annotated[Step | None, Meta(description="Step at which it was over; null if it never was.")]
 
 
 class AlertRow(Struct, frozen=True, kw_only=True):
@@ -29,8 +40,13 @@ class AlertRow(Struct, frozen=True, kw_only=True):
     condition: Annotated[str, Meta(description="Table of the policy that raised it; empty for the user's own.")]
     category: Annotated[AlertCategory, Meta(description="What it is about; empty where nothing says it.")]
     state: Annotated[
-        AlertStateWord, Meta(description="`resolved` also where its attempt has ended, or a newer one has begun.")
+        AlertStateShown,
+        Meta(
+            description="`ended`: it was open when its attempt ended. One of the user's own is resolved once it is"
+            " acknowledged."
+        ),
     ]
+    spans: Annotated[list[AlertSpan], Meta(description="When it was firing, oldest first; the newest 100.")]
     recommendation: Annotated[str, Meta(description="What to do; empty for the user's own.")]
     evidence: Annotated[dict[str, Number], Meta(description="The numbers that it rests on.")]
     subjects: Annotated[list[str], Meta(description="What it is about, such as layers.")]
@@ -49,7 +65,7 @@ class ActiveAlert(Struct, frozen=True, kw_only=True):
     step: Annotated[Step | None, Meta(description="Step at which it was first seen.")]
     id: Annotated[str, Meta(description="Its identity.")]
     condition: Annotated[str, Meta(description="Table of the policy that raised it; empty for the user's own.")]
-    state: Annotated[AlertStateWord, Meta(description="Where in its life it is.")]
+    state: Annotated[AlertStateShown, Meta(description="Where in its life it is; `ended` is not over either.")]
     recommendation: Annotated[str, Meta(description="What to do; empty for the user's own.")]
     count: Annotated[Count, Meta(description="How often the condition was seen.")]
     acknowledged: Annotated[bool, Meta(description="Whether a person said to have seen it.")]
@@ -65,15 +81,23 @@ class NotificationRow(Struct, frozen=True, kw_only=True):
     tries: Annotated[Count, Meta(description="How often it was tried.")]
 
 
+class BatchOfAlert(Struct, frozen=True, kw_only=True):
+    """The examples of one step at which a condition was seen."""
+
+    step: Annotated[Step, Meta(description="The step.")]
+    examples: Annotated[list[Example], Meta(description="Its examples, at most 64.")]
+    left_out: Annotated[Count, Meta(description="More of them, that were not recorded.")]
+    why: Annotated[str, Meta(description="Why there are none; empty if there are.")]
+
+
 class AlertDetail(Struct, frozen=True, kw_only=True):
     """An alert with everything that is known of it."""
 
     alert: Annotated[AlertRow, Meta(description="As it stands now.")]
-    examples: Annotated[
-        list[Example] | None,
-        Meta(description="Examples of the batch in which it was first seen; null if not recorded."),
+    batches: Annotated[
+        list[BatchOfAlert],
+        Meta(description="The batches of the steps at which it was seen, as far as they were recorded, newest first."),
     ]
-    examples_left_out: Annotated[Count, Meta(description="More of them, that were not recorded.")]
     notifications: Annotated[list[NotificationRow], Meta(description="Where it was sent to, oldest first.")]
 
 
@@ -97,8 +121,9 @@ class AdviceRow(Struct, frozen=True, kw_only=True):
 class AlertCounts(Struct, frozen=True, kw_only=True):
     """How many alerts of a run there are."""
 
-    firing: Annotated[Count, Meta(description="Not resolved.")]
-    unseen: Annotated[Count, Meta(description="Of those, not acknowledged.")]
+    firing: Annotated[Count, Meta(description="Firing, or recovering.")]
+    ended: Annotated[Count, Meta(description="Open when their attempt ended.")]
+    unseen: Annotated[Count, Meta(description="Of those two, not acknowledged.")]
     critical: Annotated[Count, Meta(description="Critical ones, whatever their state.")]
     warning: Annotated[Count, Meta(description="Warnings.")]
     info: Annotated[Count, Meta(description="The rest.")]

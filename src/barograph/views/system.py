@@ -7,7 +7,7 @@ from barograph.index import Index, query
 from barograph.index.query import Source
 from barograph.policy import Policy, load
 from barograph.records import Hardware
-from barograph.views.hosts import NO_EVALUATION, evaluation_of, hardware_of
+from barograph.views.hosts import NO_EVALUATION, UNASKED, evaluation_of, hardware_of
 from barograph.views.monitor_documents import Queues, SystemHost, SystemHosts, SystemStatus
 from barograph.views.summary import newest_attempt, run_that_moved_last, state_of
 from barograph.views.times import document_time, iso
@@ -40,9 +40,11 @@ def system_status(
     silent = _NO_RUN if run is None else _NO_ATTEMPT
     evaluated = evaluation_of(sources)
     queues = Queues(**dict.fromkeys(Queues.__struct_fields__))
-    why = _reasons("hosts.training_host", training, hardware_of(newest.parts if newest else []), unheard=silent)
+    watched = newest is not None and any(part.signals is not None for part in newest.parts)
+    said = hardware_of(newest.parts if newest else [])
+    why = _reasons("hosts.training_host", training, said, unheard=silent, unasked=UNASKED if watched else _NO_HARDWARE)
     of_evaluation = hardware_of([evaluated.state] if evaluated else [])
-    why |= _reasons("hosts.inference_host", inference, of_evaluation, unheard=NO_EVALUATION)
+    why |= _reasons("hosts.inference_host", inference, of_evaluation, unheard=NO_EVALUATION, unasked=_NO_HARDWARE)
     why |= {f"queues.{name}": _NO_QUEUE for name in queues.__struct_fields__}
     return SystemStatus(
         run=run,
@@ -94,7 +96,7 @@ _SAID_AS = {"ram_gb": "ram_used_gb", "disk_pct": "disk_used_gb"}
 """Fields under whose other name the record of a machine gives its reason."""
 
 
-def _reasons(host: str, shown: SystemHost, said: Hardware | None, *, unheard: str) -> dict[str, str]:
+def _reasons(host: str, shown: SystemHost, said: Hardware | None, *, unheard: str, unasked: str) -> dict[str, str]:
     """`host.field` -> why it is null, for every null field."""
     found = {}
     for field in shown.__struct_fields__:
@@ -105,7 +107,7 @@ def _reasons(host: str, shown: SystemHost, said: Hardware | None, *, unheard: st
         elif field in ("name", "age_s", "online"):
             found[f"{host}.{field}"] = "its banner names no host"
         elif said is None:
-            found[f"{host}.{field}"] = _NO_HARDWARE
+            found[f"{host}.{field}"] = unasked
         else:
             found[f"{host}.{field}"] = said.why.get(_SAID_AS.get(field, field), "the machine did not say")
     return found

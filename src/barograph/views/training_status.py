@@ -55,7 +55,7 @@ def _document(snapshot: Snapshot, run: str, newest: NewestAttempt, *, policy: Po
         epoch=known["epoch"],
         learning_rate=known["learning_rate"],
         model_name=newest.banner.model_name if newest.banner else None,
-        alerts=[one.alert for one in alerts],
+        alerts=[one.alert for one in alerts if one.state != "resolved"],
         summary=None if activity is None else activity.summary(),
         rows=None if activity is None else activity.rows(),
         samples=newest_samples(snapshot, run, newest.attempt, limit=SAMPLES),
