@@ -111,3 +111,4 @@ class Batch(Struct, frozen=True, kw_only=True, tag_field="type", tag="batch", om
     time: Annotated[Seconds, Meta(description="When it was recorded.")]
     examples: Annotated[list[Example], Meta(description="At most 64; the first of every micro-batch are kept.")]
     left_out: Annotated[Count, Meta(description="Examples beyond that.")] = 0
+    why: Annotated[str, Meta(description="Why there are no examples; empty if there are.")] = ""
