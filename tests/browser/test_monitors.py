@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from msgspec.structs import replace
 from playwright.sync_api import Locator, Page, Route, expect
 
 from barograph.records import (
@@ -29,6 +30,17 @@ from barograph.records.signals import Gpu
 if TYPE_CHECKING:
     from tests.browser.conftest import BeginRun, Run, Serve, Server, Watch, Watched
 
+TINT = """(shares) => {
+const sheet = document.querySelector('[data-card=curve]'), canvas = sheet.querySelector('canvas');
+const place = sheet.querySelector('.u-over').getBoundingClientRect(), from = canvas.getBoundingClientRect();
+const scale = canvas.width / from.width, y = Math.round((place.top - from.top + 9) * scale);
+const row = canvas.getContext('2d').getImageData(0, y, canvas.width, 1).data;
+return shares.map((share) => {
+    const x = Math.round((place.left - from.left + place.width * share) * scale);
+    return [...row.slice(4 * x, 4 * x + 3)];
+});
+}"""
+"""The colour of the plotting area near its upper edge, at shares of its width."""
 PHONE = (390, 844)
 NARROWEST = 320
 SMALLEST_TARGET = 44
@@ -42,6 +54,8 @@ MARKUP = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 TURNED = "a\u202eb"
 NO_ECE = "no metric fixed_eval_ece was logged"
 TIMES = {"loss_spike": "a", "exploding_gradients": "b", "plateau": "c"}
+TWICE = "feedfeedfeedfeed"
+NO_EXAMPLES = "the batch was gone"
 DO = "Look at the examples of this batch."
 
 
@@ -144,11 +158,21 @@ def monitored(run: Run, *more: Record) -> None:
             left_out=3,
             examples=[
                 Example(micro_batch=0, row=0, hash="0" * 16, tokens=312, index=18234, text=f"{MARKUP} {TURNED}"),
-                Example(micro_batch=1, row=2, hash="feedfeedfeedfeed", tokens=17),
+                Example(micro_batch=1, row=2, hash=TWICE, tokens=17),
             ],
         ),
+        Batch(step=72, time=now, examples=[], why=NO_EXAMPLES),
+        Batch(
+            step=84,
+            time=now,
+            examples=[
+                Example(micro_batch=0, row=1, hash=TWICE, tokens=17, index=5),
+                Example(micro_batch=0, row=2, hash="1" * 16, tokens=9, index=6),
+            ],
+        ),
+        alert("loss_spike", 60, 60, level="warning"),
         alert("loss_spike", 60, 90, level="warning", state="resolved"),
-        alert("exploding_gradients", 150, STEPS, level="critical", subjects=[EXPLODING, MARKUP]),
+        alert("exploding_gradients", 160, STEPS, level="critical", subjects=[EXPLODING, MARKUP]),
         Notification(
             time=now, alert="b" * 16, channel="https://example.org", delivered=False, detail="HTTP 500", tries=4
         ),
@@ -163,7 +187,7 @@ def monitored(run: Run, *more: Record) -> None:
                     action="inspect_layers",
                     text=f"Look at {EXPLODING}.",
                     confidence="high",
-                    because=["exploding_gradients since step 150"],
+                    because=["exploding_gradients since step 160"],
                     subjects=[EXPLODING],
                 ),
                 AdviceItem(action="continue", text="Go on: the loss still falls.", confidence="low", because=[]),
@@ -217,9 +241,10 @@ def test_an_alert_says_what_was_seen_what_to_do_and_what_it_rests_on(server: Ser
     expect(row.locator(".top .word").first).to_have_text("critical")
     expect(row.locator(".top svg")).to_have_count(2)
     expect(row.get_by_test_id("alert-state")).to_have_text("firing")
-    expect(row).to_contain_text("Seen at step 150, 2.6 times its level.")
-    expect(row).to_contain_text("seen 12 times, steps 150 to 200")
+    expect(row).to_contain_text("Seen at step 160, 2.6 times its level.")
+    expect(row).to_contain_text("seen 12 times, steps 160 to 200")
     expect(row.get_by_test_id("what-to-do")).to_contain_text(DO)
+    expect(row.locator(".top + [data-testid=what-to-do]")).to_have_count(1)
     numbers = row.get_by_label("Numbers behind it")
     expect(numbers).to_contain_text("ratio2.610")
     expect(numbers).to_contain_text("gradient normNaN")
@@ -244,13 +269,50 @@ def test_open_alerts_stand_first_and_all_can_be_seen(server: Server, watch: Watc
 
 def test_the_examples_of_the_batch_are_shown_as_plain_text(server: Server, watch: Watch) -> None:
     page = watch(server.url).open("?run=alpha&alerts=all")
-    entry(page, "a").get_by_text("5 examples of that batch").click()
-    examples = entry(page, "a").locator(".examples li")
-    expect(examples.first).to_contain_text("number 18,234 of the dataset, 312 tokens")
+    batch = entry(page, "a").locator("[data-batch='60']")
+    batch.get_by_text("step 60: 5 examples").click()
+    examples = batch.locator("li")
+    expect(examples.first).to_contain_text(f"number 18,234 of the dataset, hash {'0' * 16}, 312 tokens")
     expect(examples.first.locator("pre")).to_have_text(f"{MARKUP} {TURNED}")
-    expect(examples.last).to_contain_text("hash feedfeedfeedfeed, 17 tokens, micro-batch 1, row 2")
-    expect(entry(page, "a")).to_contain_text("3 more examples not recorded.")
+    expect(examples.last).to_contain_text(f"hash {TWICE}, 17 tokens, micro-batch 1, row 2")
+    expect(batch).to_contain_text("3 more examples not recorded.")
     assert page.locator("[data-card=alerts] img, [data-card=alerts] script").count() == 0
+
+
+def test_an_example_of_several_batches_is_pointed_out_in_each(server: Server, watch: Watch) -> None:
+    page = watch(server.url).open("?run=alpha&alerts=all")
+    batches = entry(page, "a").get_by_test_id("batches")
+    expect(batches).to_contain_text("1 example was in more than one of these 2 batches.")
+    assert batches.locator("[data-batch]").evaluate_all("found => found.map((each) => each.dataset.batch)") == [
+        "84",
+        "72",
+        "60",
+    ]
+    newest = batches.locator("[data-batch='84']")
+    expect(newest).to_have_attribute("open", "")
+    expect(newest.locator("li").first).to_contain_text("also at step 60")
+    expect(newest.locator("li").last).not_to_contain_text("also")
+    expect(batches.locator("[data-batch='72']")).to_have_text(f"step 72: no examples: {NO_EXAMPLES}.")
+    expect(batches.locator("[data-batch='60'] li").last).to_contain_text("also at step 84")
+
+
+def test_what_was_open_at_the_end_is_shown_as_such_and_is_not_green(
+    begin_run: BeginRun, serve: Serve, watch: Watch
+) -> None:
+    monitored(begin_run("alpha"), RunComplete(time=time.time(), step=STEPS))
+    page = watch(serve().url).open("?run=alpha")
+    expect(card(page, "alerts").get_by_role("button", name="At the end 2")).to_have_attribute("aria-pressed", "true")
+    expect(card(page, "alerts")).to_contain_text("2 open at the end")
+    state = entry(page, "b").get_by_test_id("alert-state")
+    expect(state).to_have_text("open at the end")
+    expect(state).to_have_class(re.compile(r"\bcalm\b"))
+    own = card(page, "alerts").locator("[data-alert]").filter(has=page.locator("b", has_text=MARKUP))
+    expect(own.get_by_test_id("alert-state")).to_have_text("not acknowledged")
+    own.get_by_role("button", name=re.compile("^Acknowledge ")).click()
+    own.get_by_role("button", name="Acknowledge", exact=True).click()
+    expect(card(page, "alerts").get_by_role("button", name="At the end 1")).to_be_visible()
+    card(page, "alerts").get_by_role("button", name="All 3").click()
+    expect(own.get_by_test_id("alert-state")).to_have_text("acknowledged")
 
 
 def test_an_alert_is_acknowledged_by_keyboard_alone(server: Server, watch: Watch) -> None:
@@ -325,7 +387,7 @@ def test_advice_says_how_sure_it_is_and_what_it_rests_on(server: Server, watch: 
     expect(items.first).to_contain_text("Look at layers")
     expect(items.first).to_contain_text("high confidence")
     items.first.get_by_text("because").first.click()
-    expect(items.first).to_contain_text("exploding_gradients since step 150")
+    expect(items.first).to_contain_text("exploding_gradients since step 160")
     expect(items.last).to_contain_text("Go on")
 
 
@@ -333,20 +395,29 @@ def test_what_an_alert_lasted_is_a_band_on_the_curve(server: Server, watch: Watc
     page = watch(server.url).open("?run=alpha&smoothing=0")
     expect(page.get_by_test_id("band-legend")).to_be_visible()
     settled(page)
-    tint = """(shares) => {
-        const sheet = document.querySelector('[data-card=curve]'), canvas = sheet.querySelector('canvas');
-        const place = sheet.querySelector('.u-over').getBoundingClientRect(), from = canvas.getBoundingClientRect();
-        const scale = canvas.width / from.width, y = Math.round((place.top - from.top + 9) * scale);
-        const row = canvas.getContext('2d').getImageData(0, y, canvas.width, 1).data;
-        return shares.map((share) => {
-            const x = Math.round((place.left - from.left + place.width * share) * scale);
-            return [...row.slice(4 * x, 4 * x + 3)];
-        });
-    }"""
-    quiet, spike, exploding = page.evaluate(tint, [0.613, 0.413, 0.913])
-    assert exploding != quiet, "the critical alert lasts from step 150 to 200"
+    quiet, spike, exploding = page.evaluate(TINT, [0.613, 0.413, 0.913])
+    assert exploding != quiet, "the critical alert lasts from step 160 to 200"
     assert spike != quiet, "the warning lasted from step 60 to 90"
     assert exploding != spike
+
+
+def test_only_the_steps_of_each_episode_are_a_band_and_what_lasts_is_none(
+    begin_run: BeginRun, serve: Serve, watch: Watch
+) -> None:
+    run = begin_run("alpha")
+    run.append(*steps(1, STEPS, layers=False))
+    for first, over in ((60, 66), (120, 126), (180, 186)):
+        run.append(alert("loss_spike", 60, first), alert("loss_spike", 60, over, state="recovering"))
+    run.append(
+        replace(alert("plateau", 20, 20), category="throughput", condition="throughput_degraded"),
+        signals(STEPS, throughput_degraded="firing"),
+        Heartbeat(time=time.time(), step=STEPS),
+    )
+    page = watch(serve().url).open("?run=alpha&smoothing=0")
+    expect(page.get_by_test_id("band-legend")).to_contain_text("what lasts is a line along the top")
+    at = [(step - 1) / (STEPS - 1) for step in (63, 93, 123, 153, 183)]
+    band, none, again, between, third = page.evaluate(TINT, at)
+    assert band == again == third != none == between
 
 
 def test_a_new_alert_comes_by_itself(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
@@ -371,6 +442,49 @@ def test_layers_are_said_in_a_sentence_and_marked_by_word_and_sign(server: Serve
     line = lines.nth(3)
     expect(line).to_contain_text("1 dead")
     expect(line.locator("svg")).to_have_count(1)
+
+
+@pytest.mark.parametrize("width", [1440, PHONE[0]])
+def test_the_box_covers_the_cell_that_was_pressed(server: Server, watch: Watch, width: int) -> None:
+    page = watch(server.url, width=width).open("?run=alpha")
+    grid = card(page, "layers").get_by_role("grid")
+    grid.scroll_into_view_if_needed()
+    columns = int(grid.get_attribute("aria-colcount") or 0) - 1
+    canvas = grid.locator("canvas").bounding_box()
+    place = grid.bounding_box()
+    assert canvas is not None
+    assert place is not None
+    wide = canvas["width"] / columns
+    column, high = columns // 3, place["height"] / BLOCKS
+    x, y = canvas["x"] - place["x"] + (column + 0.5) * wide, 4.5 * high
+    grid.click(position={"x": x, "y": y})
+    box = grid.get_by_test_id("cell-box").bounding_box()
+    assert box is not None
+    assert abs(box["x"] + box["width"] / 2 - place["x"] - x) < 1
+    assert abs(box["width"] - wide) < 1
+    assert abs(box["y"] + box["height"] / 2 - place["y"] - y) < 1
+    expect(reading(page)).to_contain_text("block 4 (5 modules), step")
+
+
+def test_rows_are_told_apart_and_called_as_in_the_sentence_above(
+    begin_run: BeginRun, serve: Serve, watch: Watch
+) -> None:
+    run = begin_run("alpha")
+    names = [f"model.layers.{block}.self_attn.{kind}_proj" for block in range(4) for kind in "qv"]
+    dead = names[5]
+    for step in range(1, 60):
+        sizes = {name: 0.0 if name == dead else 0.1 for name in names}
+        metrics = {f"layers/{name}/{part}/gradient_norm": size for name, size in sizes.items() for part in "AB"}
+        metrics |= {f"layers/{name}/{part}/weight_norm": 10 * size for name, size in sizes.items() for part in "AB"}
+        metrics |= {f"layers/{name}/{part}/update_norm": size / 100 for name, size in sizes.items() for part in "AB"}
+        run.append(Step(step=step, loss=1.0, time=time.time(), metrics=metrics))
+    page = watch(serve().url).open("?run=alpha")
+    labels = card(page, "layers").get_by_test_id("row-label")
+    expect(labels).to_have_count(8)
+    assert sorted(labels.all_text_contents()) == sorted(name.removeprefix("model.layers.") for name in names)
+    trouble = card(page, "layers").locator("[data-trouble=dead] button")
+    expect(trouble).to_have_text("2.self_attn.v_proj")
+    expect(card(page, "layers")).to_contain_text("log scale")
 
 
 def test_the_keyboard_reaches_every_cell_and_opens_a_block(server: Server, watch: Watch) -> None:
@@ -437,6 +551,7 @@ def test_throughput_says_where_the_time_of_a_step_goes(server: Server, watch: Wa
     )
     expect(split).to_have_accessible_name(f"Of a step: {label}")
     expect(card(page, "throughput").locator("[data-field=throughput_trend]")).to_contain_text("slower")
+    expect(card(page, "throughput").locator("[data-field=tokens_per_sec_ema]")).to_have_text("2,400")
     expect(page.get_by_test_id("sample-reading")).to_contain_text(
         "step 200: 2,600 tokens/s at 13.50 GB (54 %, batch 4)"
     )
@@ -450,7 +565,23 @@ def test_without_a_gpu_the_page_says_so(begin_run: BeginRun, serve: Serve, watch
     run.append(*steps(1, 30, layers=False), machine(30, gpus=0), signals(30), Heartbeat(time=time.time(), step=30))
     page = watch(serve().url).open("?run=alpha")
     expect(page.get_by_test_id("no-samples")).to_contain_text("this machine has no GPU")
+    expect(card(page, "throughput")).to_contain_text("Throughput along the steps")
+    expect(card(page, "throughput")).not_to_contain_text("Throughput by GPU memory")
     expect(page.get_by_test_id("no-gpus")).to_have_text("This machine has no GPU.")
+
+
+def test_the_machine_of_a_run_that_ended_is_no_warning(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    old = time.time() - 600
+    begin_run("alpha", begun=old).append(
+        *[replace(step, time=old) for step in steps(1, 20, layers=False) if isinstance(step, Step)],
+        replace(machine(20, gpus=0), time=old),
+        RunComplete(time=old, step=20),
+    )
+    page = watch(serve().url).open("?run=alpha")
+    host = card(page, "hardware").locator("[data-host=training_host]")
+    expect(host.get_by_test_id("heard")).to_have_text("ended")
+    expect(host).to_contain_text("Its last numbers")
+    expect(host.locator(".warn")).to_have_count(0)
 
 
 @pytest.mark.parametrize("gpus", [2, 8])
@@ -485,10 +616,29 @@ def test_streaming_metrics_say_their_direction_in_words(server: Server, watch: W
     streaming = card(page, "streaming")
     expect(streaming.locator("[data-field=loss_trend]")).to_have_text(re.compile("improving"))
     expect(streaming.locator("[data-field=loss_trend] svg")).to_have_count(1)
-    expect(streaming.locator("[data-field=loss_change_per_1000]")).to_have_text("−8.0 % (−11.0 % to −5.0 %)")
+    expect(streaming.locator("[data-field=loss_change_per_1000]")).to_have_count(0)
     expect(streaming.locator("[data-field=plateau]")).to_have_text(re.compile("not reached"))
     expect(streaming.locator("[data-field=token_entropy]")).to_have_text("1.250nats")
     expect(streaming.locator("[data-field=top1_probability]")).to_have_text("62.5 %")
+
+
+def test_a_change_per_thousand_steps_is_said_of_a_run_that_made_as_many(
+    begin_run: BeginRun, serve: Serve, watch: Watch
+) -> None:
+    begin_run("alpha").append(*steps(1, 20, layers=False), signals(1000), Heartbeat(time=time.time(), step=1000))
+    page = watch(serve().url).open("?run=alpha")
+    change = card(page, "streaming").locator("[data-field=loss_change_per_1000]")
+    expect(change).to_have_text("−8.0 % (−11.0 % to −5.0 %)")
+
+
+@pytest.mark.parametrize(("pace", "said"), [(0.1, "5.2 % so far, the start included"), (2.0, "5.17 % of the time")])
+def test_the_cost_of_a_short_run_says_that_the_start_is_in_it(
+    begin_run: BeginRun, serve: Serve, watch: Watch, pace: float, said: str
+) -> None:
+    run = begin_run("alpha")
+    run.append(*steps(1, 20, layers=False), replace(signals(100), seconds_per_step=pace, overhead_share=0.0517))
+    page = watch(serve().url).open("?run=alpha")
+    expect(card(page, "streaming").locator("[data-field=overhead_share]")).to_have_text(said)
 
 
 def test_series_of_single_layers_stay_out_of_the_way(server: Server, watch: Watch) -> None:
@@ -525,7 +675,7 @@ def test_a_run_that_is_over_asks_for_nothing_all_the_time(begin_run: BeginRun, s
     monitored(run, RunComplete(time=time.time(), step=STEPS))
     watched = watch(serve().url)
     page = watched.open("?run=alpha")
-    expect(card(page, "alerts").locator("[data-alert]")).to_have_count(3)
+    expect(card(page, "alerts").locator("[data-alert]")).to_have_count(2)
     settled(page)
     page.wait_for_timeout(3000)  # the stream of events has been opened, and all has been made sure of once
     before = {path: asked(watched, path) for path in ("/api/alerts", "/api/layers", "/api/throughput", "/api/signals")}

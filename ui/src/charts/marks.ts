@@ -139,21 +139,25 @@ export function drawAlerts(plot: uPlot, ink: Inks, alerts: Placed<AlertRow>[], p
   ctx.restore();
 }
 
-const SHARES: Record<Band['level'], number> = { info: 0.05, warning: 0.07, critical: 0.12 };
+const SHARES: Record<Band['level'], number> = { info: 0.05, warning: 0.09, critical: 0.12 };
+/** Share of the window from which on a stretch is no moment any more. */
+const LONG = 0.25;
 
-/** A faint stretch behind the lines over which an alert lasted, with a stronger edge along the top. */
+/** A faint stretch behind the lines over which an alert was firing, with a stronger edge along the top; of what lasts the edge alone. */
 export function drawBands(plot: uPlot, ink: Inks, bands: Band[]): void {
   const { ctx, bbox } = plot;
   const { min, max } = plot.scales['x'] ?? {};
   if (min == null || max == null) return;
   ctx.save();
-  for (const { level, from, to } of bands) {
+  for (const { level, from, to, lasting } of bands) {
     if (to < min || from > max) continue;
     const left = plot.valToPos(Math.max(from, min), 'x', true);
     const wide = Math.max(crisp(2), plot.valToPos(Math.min(to, max), 'x', true) - left);
     const colour = level === 'critical' ? ink.mark : level === 'warning' ? ink.warn : ink.quiet;
-    ctx.fillStyle = faded(colour, SHARES[level]);
-    ctx.fillRect(left, bbox.top, wide, bbox.height);
+    if (!lasting && to - from <= LONG * (max - min)) {
+      ctx.fillStyle = faded(colour, SHARES[level]);
+      ctx.fillRect(left, bbox.top, wide, bbox.height);
+    }
     ctx.fillStyle = faded(colour, 0.6);
     ctx.fillRect(left, bbox.top, wide, crisp(2));
   }

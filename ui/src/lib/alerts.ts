@@ -1,7 +1,7 @@
 /** Alerts as the page shows them: what they are called, where on the curve they were, and what is watched. */
-import { placeOf, placeOfAlert, type Axis } from './abscissa.ts';
-import type { ActiveAlert, AdviceItem, AlertRow, Alerts, ConditionRow, Num } from './documents';
-import { count, counted, short } from './format.ts';
+import { placeOf, type Axis } from './abscissa.ts';
+import type { ActiveAlert, AdviceItem, AlertRow, Alerts, BatchOfAlert, ConditionRow, Num } from './documents';
+import { count, counted, duration, numeric, percent, short } from './format.ts';
 import type { Held } from './held';
 
 /** What an alert is called in the address: where it was raised, and when. */
@@ -9,9 +9,22 @@ export function alertKey({ step, time }: Pick<ActiveAlert, 'step' | 'time'>): st
   return `${step ?? ''}@${time}`;
 }
 
-/** Whether it is not over. */
-export function isOpen({ state }: Pick<AlertRow, 'state'>): boolean {
-  return state !== 'resolved';
+/** `2 open, 1 open at the end, 1 not acknowledged`: only what there is. */
+export function sayCounts({ firing, ended, unseen }: Alerts['counts']): string {
+  const open = firing + ended;
+  return [firing ? `${count(firing)} open` : '', ended ? `${count(ended)} open at the end` : '', unseen < open ? `${count(unseen)} not acknowledged` : ''].filter(Boolean).join(', ');
+}
+
+type Standing = Pick<AlertRow, 'state' | 'category' | 'acknowledged'>;
+
+/** Whether it is not over; one of the user's own is over once somebody has said to have seen it, and not before. */
+export function isOpen({ state, category, acknowledged }: Standing): boolean {
+  return category === 'user' ? acknowledged === null : state !== 'resolved';
+}
+
+/** The tab of those that are not over: once the run has ended, they are what it left behind. */
+export function sayOpen(alerts: readonly Standing[], over: boolean): string {
+  return `${over ? 'At the end' : 'Open'} ${count(alerts.filter(isOpen).length)}`;
 }
 
 /** Which alerts are listed: those that are not over, if there are any and nobody asked for all. */
@@ -19,25 +32,56 @@ export function listed(alerts: Alerts['alerts'], wanted: 'open' | 'all' | null):
   return wanted ?? (alerts.some(({ alert }) => isOpen(alert)) ? 'open' : 'all');
 }
 
-/** How often and where it was seen: `seen 12 times, steps 120 to 180`. */
-export function sayLife({ count: times, step, last_step: last }: Pick<AlertRow, 'count' | 'step' | 'last_step'>): string {
-  const seen = times > 1 ? `seen ${count(times)} times` : 'seen once';
-  if (step === null) return seen;
-  return last === null || last <= step ? seen : `${seen}, steps ${count(step)} to ${count(last)}`;
+/** How often and where it was seen: `seen 12 times in 3 episodes, steps 120 to 180`; what was seen once was seen at its own step, whenever it was over. */
+export function sayLife({ count: times, step, last_step: last, spans }: Pick<AlertRow, 'count' | 'step' | 'last_step' | 'spans'>): string {
+  if (times <= 1) return 'seen once';
+  const seen = `seen ${count(times)} times${spans.length > 1 ? ` in ${count(spans.length)} episodes` : ''}`;
+  return step === null || last === null || last <= step ? seen : `${seen}, steps ${count(step)} to ${count(last)}`;
 }
 
-/** The numbers behind it, by names for people. */
+/** The numbers behind it, by names for people and in units for people. */
 export function figures(evidence: AlertRow['evidence']): [string, string][] {
-  return Object.entries(evidence).map(([name, value]) => [words(name), figure(value)]);
+  return Object.entries(evidence).map(([name, value]) => {
+    const unit = UNITS.find(({ of }) => of.test(name));
+    const said = words(unit?.cut ? name.replace(unit.of, (_, kept: unknown) => (typeof kept === 'string' ? kept : '')) : name);
+    const finite = Number.isFinite(numeric(value));
+    return [said, unit && finite ? unit.say(numeric(value)) : figure(value)];
+  });
+}
+
+/** What the name of a number tells of its unit; the part that does is left out of the words where the unit says it. */
+const UNITS: readonly { of: RegExp; cut: boolean; say: (value: number) => string }[] = [
+  { of: /_per_sec$/, cut: false, say: (value) => short(Math.abs(value) >= 100 ? Math.round(value) : value) },
+  { of: /(_step)?_s$/, cut: true, say: (value) => (Math.abs(value) < 10 ? `${short(value)} s` : duration(value)) },
+  { of: /_gb$/, cut: true, say: (value) => `${figure(value)} GB` },
+  { of: /_c$/, cut: true, say: (value) => `${figure(value)} °C` },
+  { of: /_w$/, cut: true, say: (value) => `${figure(value)} W` },
+  { of: /(^|_)pct(?=_|$)/, cut: true, say: (value) => percents(value / 100) },
+  { of: /(?:^|_)share(?:_|$)|^(?:expected_gain|min_gain|top1_probability)/, cut: false, say: percents },
+];
+
+/** `4.8 %`, `58 %`: one place below ten. */
+function percents(ratio: number): string {
+  const text = percent(Math.abs(ratio), Math.abs(ratio) < 0.0995 && ratio !== 0 ? 1 : 0);
+  return ratio < 0 ? `−${text}` : text;
 }
 
 function figure(value: Num): string {
   return typeof value === 'number' && Number.isInteger(value) && Math.abs(value) < 1e6 ? count(value) : short(value);
 }
 
+/** The other steps at which an example was in the batch, by its hash; a text that comes again and again is what to look at. */
+export function alsoAt(batches: readonly BatchOfAlert[]): (hash: string, step: number) => number[] {
+  const steps = new Map<string, Set<number>>();
+  for (const { step, examples } of batches) {
+    for (const { hash } of examples) steps.set(hash, (steps.get(hash) ?? new Set()).add(step));
+  }
+  return (hash, step) => [...(steps.get(hash) ?? [])].filter((other) => other !== step).sort((a, b) => a - b);
+}
+
 /** A field in words: `max_grad_norm` is `max grad norm`. */
 export function words(name: string): string {
-  return name.replaceAll('_', ' ').trim() || name;
+  return name.replace(/_per_sec$/, '/s').replaceAll('_', ' ').trim() || name;
 }
 
 const CONDITIONS: Record<string, string> = {
@@ -68,6 +112,18 @@ export function sayConditions(conditions: readonly ConditionRow[]): string {
   return [watched, blind ? `${count(blind)} without data` : '', broken ? `${count(broken)} with an error` : ''].filter(Boolean).join(', ');
 }
 
+/** What is said of a condition now, by its newest alert, else by what is watched: `alert firing since step 40`; null where nothing is. */
+export function stateNow({ alerts, conditions }: Pick<Alerts, 'alerts' | 'conditions'>, name: string): string | null {
+  const newest = alerts.find(({ alert }) => alert.condition === name)?.alert;
+  const since = newest?.step == null ? '' : ` since step ${count(newest.step)}`;
+  if (newest?.state === 'firing' || newest?.state === 'recovering' || newest?.state === 'pending') return `alert ${newest.state}${since}`;
+  if (newest?.state === 'ended') return `alert open at the end${since && `,${since}`}`;
+  if (newest) return `alert${newest.step === null ? '' : ` of step ${count(newest.step)}`} resolved`;
+  const watched = conditions.find((each) => each.name === name);
+  if (!watched || watched.state === 'no_data' || watched.state === 'error') return null;
+  return 'no alert';
+}
+
 const BY_STATE: readonly ConditionRow['state'][] = ['firing', 'recovering', 'pending', 'error', 'no_data', 'ok'];
 
 /** What says something first stands first. */
@@ -83,28 +139,42 @@ export const ACTIONS: Record<AdviceItem['action'], string> = {
   use_checkpoint: 'Use a checkpoint',
 };
 
-/** A stretch of the x-axis over which an alert of a level lasted. */
+/** A stretch of the x-axis over which an alert of a level was firing. */
 export interface Band {
   level: AlertRow['level'];
   from: number;
   to: number;
+  /** Whether it is of something that lasts: that is a line along the edge, and would hide a curve if it were filled. */
+  lasting: boolean;
 }
 
-/** Where alerts lasted; stretches of one level that touch are one, so that many are no darker than one. */
+/** Conditions that a run is in for long; a spike or a norm that explodes is a moment. */
+const LASTING: readonly string[] = ['dead_layers', 'gradient_imbalance', 'vanishing_gradients', 'plateau', 'val_train_gap'];
+const MOMENTS: readonly AlertRow['category'][] = ['loss', 'gradients'];
+
+/** Where alerts were firing; stretches that touch are one, so that many are no darker than one. What the user raised is a point, and none. */
 export function bands(alerts: readonly AlertRow[], series: Held, axis: Axis): Band[] {
+  const end = series.step.at(-1);
+  const newest = series.attempts.at(-1)?.attempt;
   const found: Band[] = [];
   for (const level of ['info', 'warning', 'critical'] as const) {
-    const placed = alerts
-      .flatMap((alert) => {
-        const from = alert.level === level && alert.step !== null ? placeOfAlert(series, axis, alert) : null;
-        const to = alert.last_step === null || alert.step === null || alert.last_step <= alert.step ? null : placeOf(series, axis, alert.last_step);
-        return from === null || to === null || to <= from ? [] : [{ level, from, to }];
-      })
-      .sort((a, b) => a.from - b.from);
-    let last: Band | undefined;
-    for (const band of placed) {
-      if (last && band.from <= last.to) last.to = Math.max(last.to, band.to);
-      else found.push((last = band));
+    for (const lasting of [true, false]) {
+      const placed = alerts
+        .filter((alert) => alert.level === level && alert.condition !== '' && lasting === (LASTING.includes(alert.condition) || !MOMENTS.includes(alert.category)))
+        .flatMap((alert) =>
+          alert.spans.flatMap(({ first, last }) => {
+            // what never was over lasts as long as its attempt
+            const until = last ?? (newest === undefined || alert.attempt === newest ? end : alert.last_step) ?? first;
+            const [from, to] = [placeOf(series, axis, first), placeOf(series, axis, until)];
+            return from === null || to === null || to < from ? [] : [{ level, from, to, lasting }];
+          }),
+        )
+        .sort((a, b) => a.from - b.from);
+      let before: Band | undefined;
+      for (const band of placed) {
+        if (before && band.from <= before.to) before.to = Math.max(before.to, band.to);
+        else found.push((before = band));
+      }
     }
   }
   return found;

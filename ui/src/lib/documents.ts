@@ -41,6 +41,7 @@ export type Changes = Schemas['EventChange'];
 export type AlertRow = Schemas['AlertRow'];
 export type Alerts = Schemas['Alerts'];
 export type AlertDetail = Schemas['AlertDetail'];
+export type BatchOfAlert = Schemas['BatchOfAlert'];
 export type Acknowledged = Schemas['Acknowledged'];
 export type AdviceItem = Schemas['AdviceItem'];
 export type ConditionRow = Schemas['ConditionRow'];

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { LayerRow } from './documents';
-import { decades, isGrouped, joinedCell, linesOf, parted, sayTroubles, shareOf, sharedPrefix, statusOf } from './layers.ts';
+import { blockOf, brief, decades, isGrouped, joinedCell, labelParts, linesOf, sayTroubles, shareOf, sharedPrefix, statusOf } from './layers.ts';
 
 function modules(blocks: number, each: number): string[] {
   return Array.from({ length: blocks * each }, (_, at) => `base.model.layers.${Math.floor(at / each)}.attn.p${at % each}`);
@@ -20,18 +20,31 @@ test('few modules stand by themselves, many under their blocks, and none is lost
   assert.deepEqual(closed.flatMap((line) => line.modules), many);
   const opened = linesOf(many, new Set(['3']));
   assert.equal(opened.length, 58 + 7);
-  assert.deepEqual(opened.filter((line) => line.block === '3').map((line) => line.label), ['block 3', ...Array.from({ length: 7 }, (_, at) => `attn.p${at}`)]);
+  assert.deepEqual(opened.filter((line) => line.block === '3').map((line) => line.label), ['block 3', ...many.filter((module) => blockOf(module) === '3')]);
 });
 
 test('blocks that are modules themselves need no group', () => {
   const blocks = Array.from({ length: 80 }, (_, at) => `model.layers.${at}`);
   assert.equal(isGrouped(blocks), false);
-  assert.deepEqual(linesOf(blocks, new Set()).slice(0, 2).map(({ label }) => label), ['layers.0', 'layers.1']);
+  assert.deepEqual(linesOf(blocks, new Set()).slice(0, 2).map(({ label }) => label), ['model.layers.0', 'model.layers.1']);
 });
 
-test('a name is parted at its block', () => {
-  assert.deepEqual(parted('base_model.model.model.layers.12.self_attn.q_proj'), { block: '12', label: 'self_attn.q_proj' });
-  assert.deepEqual(parted('lm_head'), { block: null, label: 'lm_head' });
+test('a name is parted at its block, and its parts are the whole of it', () => {
+  assert.deepEqual(labelParts('model.layers.12.self_attn.q_proj', 'model.layers.'), ['', '12.', 'self_attn.', 'q_proj']);
+  assert.deepEqual(labelParts('model.layers.12.self_attn.q_proj', ''), ['model.layers.', '12.', 'self_attn.', 'q_proj']);
+  assert.deepEqual(labelParts('model.layers.3', ''), ['model.layers.', '3', '', '']);
+  assert.deepEqual(labelParts('model.embed_tokens', ''), ['', '', 'model.', 'embed_tokens']);
+  assert.deepEqual([blockOf('model.layers.12.self_attn.q_proj'), blockOf('lm_head')], ['12', null]);
+});
+
+test('no two modules are called alike, and each as it is called elsewhere', () => {
+  const four = [0, 1, 2, 3].flatMap((block) => ['q', 'v'].map((kind) => `base.model.layers.${block}.self_attn.${kind}_proj`));
+  for (const names of [four, [...four, 'lm_head', 'base.model.embed_tokens', 'embed_tokens']]) {
+    const prefix = sharedPrefix(names);
+    const said = names.map((name) => labelParts(name, prefix).join(''));
+    assert.equal(new Set(said).size, names.length);
+    assert.deepEqual(said, names.map((name) => brief(name, prefix)));
+  }
 });
 
 test('norms of modules are joined as norms are, a ratio by its greatest, and a NaN stays', () => {

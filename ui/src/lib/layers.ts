@@ -39,33 +39,45 @@ export interface Line {
 /** A cell: a number, one that is none, or nothing measured. */
 export type Cell = number | null;
 
-/** The block of a module by its name, and what is left of the name. */
-export function parted(module: string): { block: string | null; label: string } {
-  const found = BLOCK.exec(module);
-  if (!found) return { block: null, label: module.split('.').slice(-2).join('.') };
-  const rest = module.slice(found.index + found[0].length);
-  return { block: found[1] ?? null, label: rest || module.split('.').slice(-2).join('.') };
+/** The block that a module is in, by its name; null for one that is in none. */
+export function blockOf(module: string): string | null {
+  return BLOCK.exec(module)?.[1] ?? null;
+}
+
+/** A name without what all of them begin with: what a module is called wherever it is named. */
+export function brief(module: string, prefix: string): string {
+  return module.slice(prefix.length) || module;
+}
+
+/** That name in four parts: what leads to the block, the block, what stands between, and the last part; together they are the name. */
+export function labelParts(module: string, prefix: string): [string, string, string, string] {
+  const name = brief(module, prefix);
+  const found = BLOCK.exec(name);
+  const start = found ? found.index + (found[0].startsWith('.') ? 1 : 0) : 0;
+  const end = found ? found.index + found[0].length : 0;
+  const last = Math.max(end, name.lastIndexOf('.') + 1);
+  return [name.slice(0, start), name.slice(start, end), name.slice(end, last), name.slice(last)];
 }
 
 /** Whether so many modules stand under their blocks. */
 export function isGrouped(modules: readonly string[]): boolean {
-  return modules.length > MOST_FLAT && new Set(modules.map((each) => parted(each).block)).size < modules.length;
+  return modules.length > MOST_FLAT && new Set(modules.map(blockOf)).size < modules.length;
 }
 
 /** The lines of the picture: every module, or the blocks of which some are open. */
 export function linesOf(modules: readonly string[], opened: ReadonlySet<string>): Line[] {
-  const line = (module: string, block: string | null): Line => ({ key: module, label: parted(module).label, modules: [module], block, kind: 'module', open: false });
+  const line = (module: string, block: string | null): Line => ({ key: module, label: module, modules: [module], block, kind: 'module', open: false });
   if (!isGrouped(modules)) return modules.map((module) => line(module, null));
   const blocks = new Map<string, string[]>();
   const found: Line[] = [];
   for (const module of modules) {
-    const { block } = parted(module);
+    const block = blockOf(module);
     if (block === null) continue;
     blocks.set(block, [...(blocks.get(block) ?? []), module]);
   }
   const seen = new Set<string>();
   for (const module of modules) {
-    const { block } = parted(module);
+    const block = blockOf(module);
     if (block === null) found.push(line(module, null));
     else if (!seen.has(block)) {
       seen.add(block);

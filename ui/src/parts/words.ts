@@ -75,12 +75,19 @@ export const STANDING_SIGNS: Record<Standing, Sign> = {
   not_analysed: { icon: 'unknown', tone: 'calm' },
 };
 
-export const ALERT_STATES: Record<AlertRow['state'], Sign> = {
-  pending: { icon: 'idle', tone: 'calm' },
-  firing: { icon: 'live', tone: 'warn' },
-  recovering: { icon: 'down', tone: 'lit' },
-  resolved: { icon: 'good', tone: 'good' },
+export const ALERT_STATES: Record<AlertRow['state'], Sign & { word: string }> = {
+  pending: { icon: 'idle', tone: 'calm', word: 'pending' },
+  firing: { icon: 'live', tone: 'warn', word: 'firing' },
+  recovering: { icon: 'down', tone: 'lit', word: 'recovering' },
+  resolved: { icon: 'good', tone: 'good', word: 'resolved' },
+  ended: { icon: 'ended', tone: 'calm', word: 'open at the end' },
 };
+
+/** One of the user's own is not over by itself: somebody has to have seen it. */
+export function signOfAlert({ state, category, acknowledged }: Pick<AlertRow, 'state' | 'category' | 'acknowledged'>): Sign & { word: string } {
+  if (category !== 'user') return ALERT_STATES[state];
+  return acknowledged === null ? { icon: 'live', tone: 'warn', word: 'not acknowledged' } : { icon: 'good', tone: 'good', word: 'acknowledged' };
+}
 
 export const CONDITION_STATES: Record<ConditionRow['state'], Sign & { word: string }> = {
   ok: { icon: 'good', tone: 'good', word: 'quiet' },
