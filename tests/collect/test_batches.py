@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from barograph.collect.batches import KEPT_STEPS, MOST_EXAMPLES, KeptBatches, batch_record
+from barograph.collect.batches import FEWEST_STEPS, KEPT_STEPS, MOST_EXAMPLES, KeptBatches, batch_record
 from barograph.records import codec
 
 
@@ -68,13 +68,16 @@ def test_of_many_examples_the_first_of_every_micro_batch_are_kept() -> None:
 
 def test_the_newest_steps_are_kept_and_older_ones_are_gone() -> None:
     kept = KeptBatches()
-    for step in range(40):
+    steps = KEPT_STEPS + 40
+    for step in range(steps):
         for _ in range(2):
             kept.update(step, {"input_ids": torch.tensor([[step]])})
-    assert kept.record(40 - KEPT_STEPS - 1) is None
-    for step in range(40 - KEPT_STEPS, 40):
+    gone = kept.record(39)
+    assert (gone.step, gone.examples, gone.left_out) == (39, [], 0)
+    assert "when the batches of step 40 were the oldest still kept (the newest 512 steps, at most 64 MB" in gone.why
+    for step in range(40, steps):
         found = kept.record(step)
-        assert found is not None
+        assert found.why == ""
         assert [one.hash for one in found.examples] == [hash_of([step])] * 2
         assert [one.micro_batch for one in found.examples] == [0, 1]
 
@@ -82,10 +85,25 @@ def test_the_newest_steps_are_kept_and_older_ones_are_gone() -> None:
 @pytest.mark.parametrize(
     "inputs", [None, [1, 2], {}, {"input_ids": torch.zeros(3)}, {"input_ids": "text"}, {"labels": torch.zeros(2, 2)}]
 )
-def test_a_batch_without_token_ids_has_no_record(inputs: object) -> None:
+def test_a_batch_without_token_ids_says_why_it_names_no_examples(inputs: object) -> None:
     kept = KeptBatches()
     kept.update(1, inputs)
-    assert kept.record(1) is None
+    found = kept.record(1)
+    assert found.examples == []
+    assert found.why in {"no batch of this step was seen", "its batches have no input_ids of two dimensions"}
+    assert codec.decode_line(codec.encode_line(found)).record == found
+
+
+def test_batches_are_kept_up_to_their_bytes_and_a_few_whatever_they_weigh() -> None:
+    ids, mask = torch.zeros(2, 50, dtype=torch.int64), torch.ones(2, 50, dtype=torch.bool)
+    kept = KeptBatches(most_bytes=10 * (800 + 100))
+    for step in range(30):
+        kept.update(step, {"input_ids": ids, "attention_mask": mask, "labels": torch.zeros(2, 50)})
+    assert [step for step in range(30) if kept.record(step).examples] == list(range(20, 30))
+    small = KeptBatches(most_bytes=1)
+    for step in range(30):
+        small.update(step, {"input_ids": ids})
+    assert [step for step in range(30) if small.record(step).examples] == list(range(30 - FEWEST_STEPS, 30))
 
 
 def test_lists_and_arrays_are_read_as_tensors_are() -> None:

@@ -63,6 +63,13 @@ def test_an_optimizer_without_second_moments_says_so(name: str) -> None:
     assert said.startswith(f"{name} keeps no second moments")
 
 
+def test_before_the_first_step_there_is_nothing_to_say() -> None:
+    model = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.AdamW(model.parameters())
+    assert optimizer_moments(0, model, optimizer) is None
+    assert isinstance(optimizer_moments(1, model, optimizer), str), "after it, none are none"
+
+
 def test_no_model_or_optimizer_is_a_sentence_and_no_error() -> None:
     model, optimizer = trained()
     for given in ((None, optimizer), (model, None), (model, object())):

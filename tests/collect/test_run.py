@@ -483,7 +483,6 @@ class Level(Enum):
         ("error", "critical"),
         (Level.ERROR, "critical"),
         ("critical", "critical"),
-        ("nonsense", "warning"),
         (None, "warning"),
     ],
 )
@@ -491,6 +490,29 @@ def test_alert_levels_are_ours_or_those_of_others(level: Any, word: str, run: Ru
     run.alert("title", "text", level)
     (alert,) = said(Alert, run)
     assert (alert.title, alert.text, alert.level) == ("title", "text", word)
+
+
+def test_a_level_that_is_not_known_is_a_warning_and_the_levels_are_said_once(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        run.alert("title", "text", "catastrophic")
+    for alert in said(Alert, run):
+        assert alert.level == "warning"
+        assert alert.text == "text (its level 'catastrophic' is not known: use info, warning or critical)"
+    assert caplog.text.count("'catastrophic'") == 1
+
+
+def test_moments_that_come_later_are_not_called_off(run: Run) -> None:
+    model = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.AdamW(model.parameters())
+    run.optimizer_moments(0, model, optimizer)
+    for step in (1, 2):
+        model(torch.ones(1, 2)).sum().backward()
+        optimizer.step()
+        run.optimizer_moments(step, model, optimizer)
+    found = [one for one in said(Collector, run) if one.name == "optimizer_moments"]
+    assert [one.running for one in found] == [True]
 
 
 def test_an_alert_carries_the_newest_step_unless_it_names_one(run: Run) -> None:

@@ -9,6 +9,7 @@ import torch
 
 import barograph
 from barograph.analysis.training_status import TrainingStatus
+from barograph.records.quantities import RunStateWord
 
 
 def document(folder: Path) -> dict[str, object]:
@@ -39,7 +40,7 @@ def test_what_was_said_stands_in_the_document_and_the_rest_is_null_with_a_reason
     found = document(tmp_path / "training")
     assert list(found) == list(TrainingStatus.__struct_fields__)
     assert (found["status"], found["current_step"], found["total_steps"], found["epoch"]) == (
-        "training",
+        "completed",
         120,
         1000,
         0.5,
@@ -74,6 +75,24 @@ def test_what_was_said_stays_until_it_is_said_again(tmp_path: Path) -> None:
     assert isinstance(why, dict)
     assert (found["current_step"], found["loss"], found["fixed_eval_em"]) == (2, 3.0, 0.5)
     assert "loss" not in why
+
+
+@pytest.mark.parametrize(
+    ("said", "given", "expected"),
+    [
+        ({}, {}, "completed"),
+        ({}, {"status": "crashed"}, "crashed"),
+        ({"status": "training"}, {}, "completed"),
+        ({"status": "paused"}, {}, "paused"),
+    ],
+)
+def test_a_training_that_is_over_is_not_training_any_more(
+    tmp_path: Path, said: dict[str, object], given: dict[str, RunStateWord], expected: str
+) -> None:
+    writer = barograph.create_status_writer(tmp_path)
+    writer.update_advanced_metrics(1, loss=1.0, **said)
+    assert writer.close(10.0, **given)
+    assert (document(tmp_path)["status"], document(tmp_path)["loss"]) == (expected, 1.0)
 
 
 def test_a_name_that_the_document_has_not_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -332,6 +332,69 @@ def test_clipping_that_makes_every_gradient_a_nan_does_not_hide_the_bad_layer(tm
     assert math.isnan(series(root, "layers/model.layers.0/update_norm")[3]), "the step has spread it"
 
 
+class HalfPrecision(Ordered):
+    """Trains as in fp16, with a real loss scaler; at some steps the gradients overflow, and it leaves them out."""
+
+    overflows: frozenset[int] = frozenset({0, 1, 4})
+
+    def __init__(self, *given: object, **named: object) -> None:
+        super().__init__(*given, **named)
+        self.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**16)
+        self.accelerator.native_amp = True
+
+    def training_step(self, *given: object, **named: object) -> torch.Tensor:
+        loss: torch.Tensor = super().training_step(*given, **named)
+        if self.state.global_step in self.overflows:
+            for one in self.model.parameters():
+                one.grad.mul_(math.inf)
+        return loss
+
+
+class NeverFinite(HalfPrecision):
+    """No scale is small enough."""
+
+    overflows = frozenset(range(100))
+
+
+@pytest.mark.parametrize("logging_steps", [1, 50])
+def test_steps_that_a_loss_scaler_leaves_out_raise_no_alert(tmp_path: Path, logging_steps: int) -> None:
+    trainer = trainer_of(
+        tmp_path, EveryStep(dir=tmp_path / "runs"), kind=HalfPrecision, max_steps=30, logging_steps=logging_steps
+    )
+    trainer.train()
+    root = tmp_path / "runs"
+    assert trainer.accelerator.scaler.get_scale() == 2.0**13
+    assert not of_kind(Alert, root)
+    assert not of_kind(CollectorFailed, root)
+    norms = series(root, "layers/model.layers.0/gradient_norm")
+    assert {1, 2, 5}.isdisjoint(norms), "what was left out is no collection"
+    assert norms
+    assert all(map(math.isfinite, norms.values()))
+    assert [step for step, norm in series(root, "train/gradient_norm").items() if not math.isfinite(norm)] == [1, 2, 5]
+
+
+def test_overflow_that_does_not_end_raises_an_alert(tmp_path: Path) -> None:
+    trainer_of(tmp_path, EveryStep(dir=tmp_path / "runs"), kind=NeverFinite, max_steps=25, logging_steps=50).train()
+    alert = next(one for one in of_kind(Alert, tmp_path / "runs") if one.category == "gradients")
+    assert alert.first_step == 20
+
+
+def test_an_alert_has_the_layers_measured_at_one_of_the_next_steps(tmp_path: Path) -> None:
+    callback = barograph.TrainerCallback(dir=tmp_path / "runs")
+
+    class Thrifty(TrainerCallback):  # type: ignore[misc]  # transformers is not typed
+        """As if the layers had cost so much that they are not due for long."""
+
+        def on_step_begin(self, *_: object, **__: object) -> None:
+            assert callback.run is not None
+            callback.run.budget._cost["layers"] = callback.run.budget._cost.get("layers", 0.0) + 1e3
+            callback.run.budget._saved["layers"] = -1e3
+
+    trainer_of(tmp_path, callback, Thrifty(), Patient(callback), kind=Unlucky, max_steps=9).train()
+    found = series(tmp_path / "runs", "layers/model.layers.0/gradient_norm")
+    assert list(found) == [5], "step 4 is the bad one"
+
+
 @pytest.mark.parametrize("asked", [None, "stop"])
 def test_an_alert_stops_the_training_only_where_that_is_asked_for(tmp_path: Path, asked: str | None) -> None:
     callback = barograph.TrainerCallback(dir=tmp_path / "runs", on_alert=asked)
@@ -340,6 +403,10 @@ def test_an_alert_stops_the_training_only_where_that_is_asked_for(tmp_path: Path
     assert trainer.state.global_step == (5 if asked else 12)
     (end,) = of_kind(RunComplete, tmp_path / "runs")
     assert end.exit_code == 0
+    if asked:
+        assert end.reason == "stopped by on_alert: The loss is NaN (step 4)"
+    else:
+        assert end.reason is None
     said = [one for one in of_kind(Collector, tmp_path / "runs") if one.name == "on_alert"]
     assert [one.running for one in said] == ([True] if asked else [])
 

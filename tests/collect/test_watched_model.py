@@ -1,5 +1,6 @@
 """A plain loop is watched from its optimizer's steps: no change to the loop, and none to what it computes."""
 
+import itertools
 import logging
 import math
 from pathlib import Path
@@ -12,7 +13,7 @@ from barograph.collect.begin import init
 from barograph.collect.run import Run
 from barograph.journal import TailReader, layout
 from barograph.journal.wide_rows import metrics_of
-from barograph.records import Alert, Collector, CollectorFailed, Columns, Record, Step
+from barograph.records import Alert, Collector, CollectorFailed, Columns, Record, Signals, Step
 
 Kind = TypeVar("Kind")
 
@@ -193,3 +194,136 @@ def test_a_run_that_nobody_watches_has_no_hooks(tmp_path: Path) -> None:
     run.watch(model, optimizer)
     assert not optimizer._optimizer_step_pre_hooks
     run.finish()
+
+
+def two_groups(model: torch.nn.Module) -> tuple[list[torch.nn.Parameter], list[torch.nn.Parameter]]:
+    """Matrices, and the rest: so every module has some of both."""
+    parameters = list(model.parameters())
+    return [one for one in parameters if one.dim() == 2], [one for one in parameters if one.dim() != 2]
+
+
+def test_two_optimizers_make_one_row_a_step_with_all_that_both_did(tmp_path: Path) -> None:
+    run = init("p", dir=tmp_path)
+    model = model_of()
+    matrices, vectors = two_groups(model)
+    optimizers = [torch.optim.SGD(matrices, lr=0.1), torch.optim.AdamW(vectors, lr=0.01)]
+    run.watch(model, every=1)
+    norms, updates = [], []
+    for step in range(6):
+        x = torch.randn(8, 4, generator=torch.Generator().manual_seed(step))
+        loss = (model(x) - x.sum(1, keepdim=True)).square().mean()
+        loss.backward()
+        norms.append({name: norm(module) for name, module in model.named_children()})
+        before = [one.detach().clone() for one in model.parameters()]
+        for optimizer in optimizers:
+            optimizer.step()
+        moved = [
+            float((one.detach() - old).double().square().sum())
+            for one, old in zip(model.parameters(), before, strict=True)
+        ]
+        updates.append([math.sqrt(sum(moved[:2])), math.sqrt(sum(moved[2:]))])
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        run.log({"loss": float(loss.detach())}, step=step)
+    found = records(run)
+    for at, module in enumerate("01"):
+        for name, expected in (
+            ("gradient_norm", [one[module] for one in norms]),
+            ("update_norm", [one[at] for one in updates]),
+        ):
+            told = series(found, f"layers/{module}/{name}")
+            assert list(told) == list(range(6))
+            assert list(told.values()) == pytest.approx(expected, rel=1e-5)
+    assert len([one for one in of_kind(Step, found) if one.loss is None]) == 6
+    whole = [math.hypot(*one.values()) for one in norms]
+    assert list(series(found, "train/gradient_norm").values()) == pytest.approx(whole, rel=1e-5)
+
+
+def test_one_of_two_optimizers_is_watched_with_its_own_parameters_alone(tmp_path: Path) -> None:
+    run = init("p", dir=tmp_path)
+    model = model_of()
+    own = torch.optim.SGD(model[0].parameters(), lr=0.1)
+    other = torch.optim.SGD(model[1].parameters(), lr=0.1)
+    run.watch(model, own, every=1)
+    for step in range(3):
+        model(torch.ones(2, 4)).sum().backward()
+        own.step()
+        other.step()
+        run.log({"loss": 1.0}, step=step)
+    found = records(run)
+    assert list(series(found, "layers/0/update_norm")) == [0, 1, 2]
+    assert not series(found, "layers/1/gradient_norm")
+    assert not series(found, "train/gradient_norm"), "it would be the norm of some of the gradients"
+
+
+def test_an_optimizer_of_another_model_says_so(tmp_path: Path) -> None:
+    run = init("p", dir=tmp_path)
+    run.watch(model_of(), torch.optim.SGD(torch.nn.Linear(2, 2).parameters(), lr=0.1))
+    (said,) = [one for one in of_kind(Collector, records(run)) if one.name == "layers"]
+    assert not said.running
+    assert "no parameter of the model" in said.detail
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_under_a_loss_scaler_the_norms_are_those_without_its_scale(tmp_path: Path, fused: bool) -> None:
+    """A fused optimizer divides by the scale within its step, and leaves a step out there too."""
+    run = init("p", dir=tmp_path)
+    model = model_of()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=fused)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**16)
+    run.watch(model, optimizer, every=1)
+    true = []
+    for step in range(12):
+        loss = model(torch.randn(8, 4, generator=torch.Generator().manual_seed(step))).square().mean()
+        scaler.scale(loss).backward()
+        if step in {0, 1, 6}:
+            first = next(model.parameters()).grad
+            assert first is not None
+            first[0, 0] = math.inf
+        true.append(norm(model[1]) / scaler.get_scale())
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+        run.log({"loss": float(loss.detach())}, step=step)
+    found = records(run)
+    stepped = [step for step in range(12) if fused or step not in {0, 1, 6}]
+    assert series(found, "layers/1/gradient_norm") == pytest.approx({step: true[step] for step in stepped}, rel=1e-5)
+    assert not of_kind(Alert, found)
+    assert not of_kind(CollectorFailed, found)
+
+
+def test_a_norm_that_the_loop_logs_is_not_derived_again(tmp_path: Path) -> None:
+    run = init("p", dir=tmp_path)
+    model = model_of()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    run.log({"grad_norm": 7.0}, step=0)
+    run.watch(model, optimizer, every=1)
+    for step in range(1, 4):
+        model(torch.ones(2, 4)).sum().backward()
+        optimizer.step()
+        run.log({"loss": 1.0, "grad_norm": 7.0}, step=step)
+    found = records(run)
+    assert list(series(found, "layers/0/gradient_norm")) == [1, 2, 3]
+    assert not series(found, "train/gradient_norm")
+    assert of_kind(Signals, found)[-1].gradient_norm == 7.0
+
+
+def test_the_derived_norm_and_logged_tokens_are_signals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.count(1_000)
+    run = init("p", dir=tmp_path)
+    model = model_of()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    run.watch(model, optimizer, every=1)
+    monkeypatch.setattr("barograph.collect.run.time.time", lambda: float(next(clock)))
+    for step in range(8):
+        model(torch.ones(2, 4)).sum().backward()
+        last = math.hypot(norm(model[0]), norm(model[1]))
+        optimizer.step()
+        optimizer.zero_grad()
+        run.log({"loss": 1.0, "throughput/tokens": 512}, step=step)
+    run.flush()
+    monkeypatch.undo()
+    told = of_kind(Signals, records(run))[-1]
+    assert told.gradient_norm == pytest.approx(last, rel=1e-5)
+    assert told.tokens_per_sec is not None, told.why
+    assert told.tokens_per_sec > 0.0

@@ -78,3 +78,27 @@ def test_a_loss_is_said_until_it_is_taken(steps: list[int | None]) -> None:
         if said:
             assert (said.first_step, said.last_step) == (min(known, default=None), max(known, default=None))
     assert lost.said("disk") is None
+
+
+@given(st.lists(st.booleans(), max_size=60), st.integers(0, 3))
+def test_what_is_kept_outlives_what_is_not_and_comes_in_its_order(kept: list[bool], written: int) -> None:
+    backlog = Backlog(most=20 * (100 + 150))
+    told: list[bytes] = []
+    for number, keep in enumerate(kept):
+        line = b"%03d" % number + b"x" * 96 + b"\n"
+        step = None if keep else number
+        backlog.append(Waiting(line, 1, step, step, kept=keep))
+        if number % 10 < written:
+            batch = backlog.batch(100)
+            told.append(batch)
+            backlog.written(len(batch))
+    told.append(backlog.batch(1 << 20))
+    backlog.written(len(told[-1]))
+    lines = b"".join(told).splitlines()
+    assert lines == sorted(lines)
+    numbers = {int(line[:3]) for line in lines}
+    said = backlog.lost.take("disk")
+    assert len(numbers) + (said.count if said else 0) == len(kept)
+    if sum(kept) <= 9:  # so many are less than half of it
+        assert {number for number, keep in enumerate(kept) if keep} <= numbers
+    assert (len(backlog), backlog.records()) == (0, 0)

@@ -154,6 +154,41 @@ def test_a_full_queue_drops_the_oldest_and_says_how_many_and_which(
     ]
 
 
+def test_a_full_queue_keeps_what_has_no_step_in_its_place(run: Path, banner: Opener, records_of: Records) -> None:
+    writer, gate = JournalWriter(run, banner, capacity=10, interval=0.01), Gate()
+    writer.append(None, gate)
+    assert gate.entered.wait(10.0)
+    for number in range(40):
+        writer.append(number, step, number)
+        if number % 4 == 0:
+            writer.append(None, functools.partial(Heartbeat, time=float(number), step=number))
+    gate.opened.set()
+    assert writer.close()
+    (records,) = records_of(run)
+    assert [one.step for one in records if isinstance(one, Heartbeat)] == list(range(0, 40, 4))
+    kept = [one.step for one in records if isinstance(one, Heartbeat | Step)]
+    assert kept == sorted(kept, key=lambda one: one or 0), "and the order stays"
+    lost = [one for one in records if isinstance(one, LostRecords)]
+    assert sum(one.count for one in lost) == 40 - len(steps(records))
+    assert steps(records)[-1] == 39
+
+
+def test_one_wide_row_costs_the_narrow_ones_after_it_no_room(run: Path, banner: Opener, records_of: Records) -> None:
+    wide = Step(step=0, time=1.0, metrics={str(index): 0.5 for index in range(50_000)})
+    writer = JournalWriter(run, banner, interval=0.01)
+    writer.append_wide(50_000, 0, lambda: wide)
+    assert writer.flush()
+    gate = Gate()
+    writer.append(None, gate)
+    assert gate.entered.wait(10.0)
+    log(writer, range(1, 10_001))
+    gate.opened.set()
+    assert writer.close()
+    (records,) = records_of(run)
+    assert not [one for one in records if isinstance(one, LostRecords)]
+    assert sorted(set(steps(records))) == list(range(10_001))
+
+
 def test_the_queue_holds_fewer_wide_rows_than_narrow_ones(run: Path, banner: Opener, records_of: Records) -> None:
     values = {str(index): 0.5 for index in range(4_000)}
 
@@ -162,11 +197,11 @@ def test_the_queue_holds_fewer_wide_rows_than_narrow_ones(run: Path, banner: Ope
 
     fitting = QUEUED_VALUES // len(values)
     writer, gate = JournalWriter(run, banner, interval=0.01), Gate()
-    writer.append(0, wide, 0)
+    writer.append_wide(len(values), 0, wide, 0)
     writer.append(None, gate)
     assert gate.entered.wait(10.0)
     for number in range(1, fitting + 8):
-        writer.append(number, wide, number)
+        writer.append_wide(len(values), number, wide, number)
     gate.opened.set()
     assert writer.close()
     (records,) = records_of(run)

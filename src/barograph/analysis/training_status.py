@@ -6,11 +6,12 @@ valid JSON whatever the losses are.
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
 from barograph.analysis.layer_activity import LayerRow, LayerStatus, LayerSummary
@@ -155,6 +156,20 @@ class TrainingStatus(Struct, frozen=True, kw_only=True):
     why: Annotated[dict[str, str], Meta(description="Field that is null -> reason.")]
 
 
+class RunError(Struct, frozen=True, kw_only=True):
+    """What a training died of."""
+
+    message: str | None = None
+    """Its text."""
+    type: str | None = None
+    """Type of the exception."""
+    why: dict[str, str] = field(default_factory=dict)
+    """Field of the document that is null -> reason."""
+
+
+_TYPE = re.compile(r"[A-Za-z_][\w.]*")
+"""An exception's type, as a traceback says it."""
+
 QUEUE = "the run is not fed by a training queue"
 ANSWERS = "no answers of the model are judged while it trains"
 FIXED = "no fixed evaluation has reported it"
@@ -276,6 +291,19 @@ def training_status(
         why={},
     )
     return replace(document, why=_why(document, said.reasons))
+
+
+def error_of(reason: str | None) -> RunError:
+    """What the reason of a crash says: `ValueError: no such file` has a message and a type. An exception without a text
+    is its type alone, and a reason that names no exception is a message alone."""
+    if not reason:
+        return RunError()
+    kind, colon, message = reason.partition(": ")
+    if not _TYPE.fullmatch(kind):
+        return RunError(message=reason, why={"error_type": "what ended the training names no type"})
+    if not colon or not message.strip():
+        return RunError(type=kind, why={"error_message": "the error has no text"})
+    return RunError(message=message, type=kind)
 
 
 class Numbers:

@@ -1,7 +1,8 @@
 """The last batches of a training, kept by reference, so that an alert can name the examples of its step.
 
-Nothing of them is copied or read until an alert asks. Only token ids, labels, masks and a dataset index are kept, never
-pixels or sounds.
+Nothing of them is copied or read until an alert asks, which may be a while after the step, where a disk or a device
+keeps the writer's thread waiting. Only token ids, masks and a dataset index are kept, never pixels or sounds, and of
+those no more than `KEPT_BYTES`.
 """
 
 import hashlib
@@ -10,14 +11,24 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
+from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from barograph.collect.device_values import is_tensor
 from barograph.records import Batch
 from barograph.records.alerts import Example
 
-KEPT_STEPS = 16
-"""Newest steps whose batches are kept."""
+KEPT_STEPS = 512
+"""Most steps whose batches are kept, the newest."""
+
+KEPT_BYTES = 64_000_000
+"""Most bytes of batches that are kept, in host and device memory together."""
+
+FEWEST_STEPS = 4
+"""Newest steps whose batches are kept whatever they weigh."""
+
+KEPT = f"the newest {KEPT_STEPS} steps, at most {KEPT_BYTES // 1_000_000} MB of them"
+"""What is kept, in words."""
 
 MOST_EXAMPLES = 64
 """Examples of a step that are recorded."""
@@ -31,37 +42,58 @@ _TOKENS = 400
 INDEX = ("index", "idx", "example_id", "example_index", "sample_id", "id", "__index__")
 """Columns that may say an example's place in its dataset."""
 
-_KEPT = ("input_ids", "attention_mask", "labels", *INDEX)
+_KEPT = ("input_ids", "attention_mask", *INDEX)
 
 Tokens = NDArray[np.int64]
 Decode = Callable[[Sequence[int]], str]
 MicroBatch = Mapping[str, object]
 
 
+class _Step(Struct):
+    """The micro-batches of a step, and what they weigh."""
+
+    step: int
+    micro_batches: list[MicroBatch] = field(default_factory=list)
+    bytes: int = 0
+
+
 class KeptBatches:
     """A fold over the micro-batches of one training."""
 
-    def __init__(self, decode: Decode | None = None, *, most_steps: int = KEPT_STEPS) -> None:
+    def __init__(self, decode: Decode | None = None, *, most_bytes: int = KEPT_BYTES) -> None:
         """`decode` turns token ids into text; it may raise anything."""
         self._decode = decode
-        self._steps: deque[tuple[int, list[MicroBatch]]] = deque(maxlen=most_steps)
+        self._most_bytes = most_bytes
+        self._bytes = 0
+        self._steps: deque[_Step] = deque()
 
     def update(self, step: int, inputs: object) -> None:
         """Keep one micro-batch of `step`."""
         if not isinstance(inputs, Mapping):
             return
         kept = {name: inputs[name] for name in _KEPT if name in inputs}
-        if self._steps and self._steps[-1][0] == step:
-            self._steps[-1][1].append(kept)
-        else:
-            self._steps.append((step, [kept]))
+        if not self._steps or self._steps[-1].step != step:
+            self._steps.append(_Step(step))
+        size = sum(_bytes(values) for values in kept.values())
+        self._steps[-1].micro_batches.append(kept)
+        self._steps[-1].bytes += size
+        self._bytes += size
+        while len(self._steps) > KEPT_STEPS or (self._bytes > self._most_bytes and len(self._steps) > FEWEST_STEPS):
+            self._bytes -= self._steps.popleft().bytes
 
-    def record(self, step: int) -> Batch | None:
-        """The examples of `step`; None if its batches are gone, or had no token ids. Waits for a device."""
-        for known, micro_batches in reversed(self._steps):
-            if known == step:
-                return batch_record(step, micro_batches, self._decode)
-        return None
+    def record(self, step: int) -> Batch:
+        """The examples of `step`, or why there are none. Waits for a device."""
+        found = next((one for one in reversed(self._steps) if one.step == step), None)
+        if found is not None:
+            batch = batch_record(step, found.micro_batches, self._decode)
+            if batch is not None:
+                return batch
+            why = "its batches have no input_ids of two dimensions"
+        elif not self._steps or step > self._steps[-1].step:
+            why = "no batch of this step was seen"
+        else:
+            why = f"the alert came when the batches of step {self._steps[0].step} were the oldest still kept ({KEPT})"
+        return Batch(step=step, time=time.time(), examples=[], why=why)
 
 
 def batch_record(step: int, micro_batches: Sequence[MicroBatch], decode: Decode | None) -> Batch | None:
@@ -93,6 +125,12 @@ def _examples(micro_batches: Sequence[MicroBatch], decode: Decode | None) -> Ite
             index=_index(inputs, row),
             text=_text(ids, decode),
         )
+
+
+def _bytes(values: object) -> int:
+    """What a tensor or an array weighs; a list of Python's by the pointers in it."""
+    weight = getattr(values, "nbytes", None)
+    return weight if type(weight) is int else 8 * len(values) if isinstance(values, list) else 0
 
 
 def _rows(values: object) -> int:

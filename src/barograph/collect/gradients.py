@@ -16,7 +16,7 @@ import msgspec
 import torch
 from msgspec import Struct
 
-from barograph.collect.device_values import device_value, device_vector
+from barograph.collect.device_values import DeviceValue, device_value, device_vector
 from barograph.collect.layer_columns import Columns
 from barograph.collect.layer_norms import HostNorms, HostSquares, LayerNorms, Vector
 
@@ -34,6 +34,9 @@ class LayerGradients:
 
     def __init__(self, found: Columns) -> None:
         self._found = found
+        self._unused = frozenset(range(len(found.names))) - frozenset(found.column)
+        self._scaled = False
+        self._skipped: tuple[DeviceValue, ...] = ()
         self._batches = _batches(found)
         self._gradients: _Squares | None = None
         self._weights: _Squares | None = None
@@ -53,8 +56,12 @@ class LayerGradients:
         return self._clock.newest_s
 
     @torch.no_grad()
-    def take(self, scale: torch.Tensor | None = None) -> None:
-        """The gradients as they are now; divided by `scale`, which a loss scaler has multiplied them with."""
+    def take(
+        self, scale: torch.Tensor | None = None, *, scaled: bool = False, skipped: torch.Tensor | None = None
+    ) -> None:
+        """The gradients as they are now; divided by `scale`, which a loss scaler has multiplied them with. `scaled`:
+        whether there is such a scaler. `skipped`: other than 0 where it has the optimizer leave the step out; it is
+        copied now, and not waited for."""
         began = time.perf_counter()
         self._clock.begin(anew=True)
         with_gradient: set[int] = set()
@@ -70,6 +77,8 @@ class LayerGradients:
             squares.add(_norms(there, batch), batch)
         if scale is not None:
             squares.divide(scale)
+        self._scaled = scaled or scale is not None
+        self._skipped = () if skipped is None else (device_value(skipped),)
         self._gradients = squares
         self._without = frozenset(range(len(self._found.names))) - with_gradient
         self._clock.end()
@@ -105,6 +114,9 @@ class LayerGradients:
             gradients=[] if self._gradients is None else self._gradients.vectors(),
             changes=[] if changes is None else changes.vectors(),
             without=self._without,
+            scaled=self._scaled,
+            skipped=self._skipped,
+            unused=self._unused,
         )
         self.forget()
         self._clock.end()
@@ -114,6 +126,7 @@ class LayerGradients:
     def forget(self) -> None:
         """Drop a collection that cannot be completed."""
         self._gradients = self._weights = None
+        self._skipped = ()
 
 
 class _Squares:

@@ -124,6 +124,7 @@ class TrainerCallback(transformers.TrainerCallback):  # type: ignore[misc]  # tr
         self._left_out: set[str] = set()
         self._planned = 0
         self._planned_at = 0.0
+        self._stopped: str | None = None
 
     def __getstate__(self) -> dict[str, object]:
         """Of a copy or a pickle: the settings, without run and trainer. A copy records the trainings of its own."""
@@ -199,7 +200,7 @@ class TrainerCallback(transformers.TrainerCallback):  # type: ignore[misc]  # tr
     def on_train_end(self, args: Arguments, state: State, control: object, **others: object) -> None:
         if state.max_steps != self._planned:
             self._guarded("planned steps", self._plan, state.max_steps)
-        self._guarded("end of training", self._end, 0, None)
+        self._guarded("end of training", self._end, 0, self._stopped)
 
     def _guarded(self, collector: str, act: Callable[..., None], *arguments: object) -> float:
         """The boundary to the training loop: `act(*arguments)`, and if it fails, never again in this training; seconds
@@ -241,7 +242,7 @@ class TrainerCallback(transformers.TrainerCallback):  # type: ignore[misc]  # tr
         came_from = resumed_from(variables.get("resume_from_checkpoint"), args, state)
         interrupted = self._run.id if self._run is not None else None
         self._end(1, "training began again before it had ended")
-        self._ended = None
+        self._ended = self._stopped = None
         kept = tuple(self._kept)
         self._kept.clear()
         launch = current_launch()
@@ -330,7 +331,9 @@ class TrainerCallback(transformers.TrainerCallback):  # type: ignore[misc]  # tr
     def _stop(self, alert: Alert, control: Control) -> None:
         if not control.should_training_stop and self._run is not None:
             control.should_training_stop = True
-            detail = f"The training is stopped, as on_alert asks for: {alert.title} (step {alert.step})."
+            what = f"{alert.title.rstrip('.')} (step {alert.step})"
+            self._stopped = f"stopped by on_alert: {what}"
+            detail = f"The training is stopped, as on_alert asks for: {what}."
             logger.warning("barograph: %s", detail)
             self._run.collector("on_alert", running=True, detail=detail)
 

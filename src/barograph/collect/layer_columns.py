@@ -6,7 +6,7 @@ are in none.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import torch
 from msgspec import Struct
@@ -46,6 +46,28 @@ def columns(model: torch.nn.Module) -> Columns:
         names=tuple(order),
         parameters=tuple(one for _, one in named),
         column=tuple(order[name] for name in names),
+    )
+
+
+def only(found: Columns, parameters: Collection[int]) -> Columns:
+    """The columns of `found` with only those parameters whose ids are among `parameters`."""
+    chosen = [at for at, one in enumerate(found.parameters) if id(one) in parameters]
+    return Columns(
+        kind=found.kind,
+        names=found.names,
+        parameters=tuple(found.parameters[at] for at in chosen),
+        column=tuple(found.column[at] for at in chosen),
+    )
+
+
+def used(found: Columns) -> Columns:
+    """`found` without its columns that have no parameter."""
+    places = {place: at for at, place in enumerate(sorted(set(found.column)))}
+    return Columns(
+        kind=found.kind,
+        names=tuple(found.names[place] for place in places),
+        parameters=found.parameters,
+        column=tuple(places[place] for place in found.column),
     )
 
 

@@ -63,14 +63,29 @@ class LayerNorms:
         gradients: Sequence[Vector],
         changes: Sequence[Vector],
         without: frozenset[int],
+        scaled: bool = False,
+        skipped: Sequence[DeviceValue] = (),
+        unused: frozenset[int] = frozenset(),
+        whole: bool = True,
     ) -> None:
         """`gradients`: each `[column]`. `changes`: each `[2 * column]`, weights first, then updates; empty if they were
-        not taken. `without`: columns in which no gradient was there."""
+        not taken. `without`: columns in which no gradient was there. `scaled`: whether a loss scaler is at work.
+        `skipped`: any of them other than 0 where it made an optimizer leave the step out. `unused`: columns without a
+        parameter here. `whole`: whether every parameter that is trained is in a column."""
         self._names = names
         self._kind = kind
         self._gradients = gradients
         self._changes = changes
         self._without = without
+        self._scaled = scaled
+        self._skipped = skipped
+        self._unused = unused
+        self._whole = whole
+
+    @property
+    def size(self) -> int:
+        """Numbers that wait to be read."""
+        return 3 * len(self._names)
 
     def read(self) -> LayerValues:
         """The norms. Raises `NotYet` while a device has not delivered its part."""
@@ -80,8 +95,44 @@ class LayerNorms:
         if not self._changes:
             return LayerValues(names=self._names, kind=self._kind, gradient=gradient)
         changes = [math.sqrt(one) for one in _total(self._changes, 2 * columns)]
-        weight, update = changes[:columns], changes[columns:]
+        weight: list[float | None] = [*changes[:columns]]
+        update: list[float | None] = [*changes[columns:]]
+        for at in self._unused:
+            weight[at] = update[at] = None
         return LayerValues(names=self._names, kind=self._kind, gradient=gradient, weight=weight, update=update)
+
+    def overflowed(self, values: LayerValues) -> bool:
+        """Whether `values`, as they were read, are of a step that a loss scaler left out: their gradients have
+        overflowed, as happens in every training of half precision, and nothing was updated. Raises `NotYet`."""
+        if any(one.read() != 0.0 for one in self._skipped):
+            return True
+        return self._scaled and any(one is not None and not math.isfinite(one) for one in values.gradient)
+
+    def total(self, values: LayerValues) -> float | None:
+        """The norm of all gradients together; None where some are in no column, or there are none."""
+        found = [float(one) for one in values.gradient if one is not None]
+        return math.sqrt(sum(one * one for one in found)) if self._whole and found else None
+
+    def beside(self, others: "Sequence[LayerNorms]", *, whole: bool) -> "LayerNorms":
+        """These and `others`, of other parameters of the same columns, as one."""
+        all_of_them = [self, *others]
+        return LayerNorms(
+            self._names,
+            self._kind,
+            gradients=[vector for one in all_of_them for vector in one._gradients],
+            changes=[vector for one in all_of_them for vector in one._changes],
+            without=frozenset.intersection(*(one._without for one in all_of_them)),
+            scaled=any(one._scaled for one in all_of_them),
+            skipped=[value for one in all_of_them for value in one._skipped],
+            unused=frozenset.intersection(*(one._unused for one in all_of_them)),
+            whole=whole,
+        )
+
+
+def together(parts: Sequence[LayerNorms], *, whole: bool) -> LayerNorms:
+    """The norms of parts of a model, each with the same columns, as one; at least one. `whole`: whether every parameter
+    that is trained is in one of them."""
+    return parts[0].beside(parts[1:], whole=whole)
 
 
 def _total(vectors: Sequence[Vector], length: int) -> list[float]:

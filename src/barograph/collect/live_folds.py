@@ -8,6 +8,7 @@ raises is recorded, said once, and left out from then on.
 
 import functools
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -20,7 +21,7 @@ from barograph.analysis.layer_activity import LayerName, LayerValues, layer_metr
 from barograph.analysis.throughput import StepTiming
 from barograph.analysis.training_status import REPORTED
 from barograph.collect.layer_norms import LayerNorms
-from barograph.collect.observed import BATCH_SIZE, SEQUENCE_LENGTH, Observed, Read, read
+from barograph.collect.observed import BATCH_SIZE, GRADIENT_NORM, SEQUENCE_LENGTH, TOKENS, Observed, Read, read
 from barograph.collect.rows import Rows
 from barograph.collect.secrets import shown
 from barograph.collect.time_budget import TimeBudget
@@ -33,8 +34,27 @@ LOGGED_LOSS = ("loss", "train/loss")
 LOGGED_NORM = ("grad_norm", "train/grad_norm")
 """What trainers call the norm of all gradients; left to the one that is taken at every step, where there is one."""
 
+KNOWN_NORMS = frozenset({*LOGGED_NORM, GRADIENT_NORM, "gradient_norm"})
+"""Names under which a user's loop may say that norm; then it is not derived from those of the layers."""
+
+TOKENS_SEEN = "num_input_tokens_seen"
+"""What the watch takes the throughput of, where no step was timed: tokens since training began."""
+
 ABOUT_A_BATCH = frozenset({"non_finite_loss", "masked_loss", "loss_spike"})
 """Conditions that ask for the examples of their step."""
+
+ABOUT_LAYERS = frozenset({"loss", "gradients"})
+"""Categories of alerts at which the layers are measured at the next step, whenever they would be due."""
+
+LAYERS = "layers"
+"""What the time budget calls that measurement."""
+
+LAYERS_AGAIN_S = 10.0
+"""Least time between two such measurements."""
+
+MOST_OVERFLOWS = 20
+"""Steps in a row that a loss scaler may leave out before it counts as a failure: it halves its scale at each, so that
+20 take it from 65,536 to below 0.1."""
 
 MOST_WANTED = 100
 """Batches that a run records at most."""
@@ -76,7 +96,10 @@ class LiveFolds:
         self._states: dict[str, str] = {}
         self._asked: set[int] = set()
         self._shape: dict[str, float] = {}
-        self._own_norm = False
+        self._own_norm = self._logs_norm = False
+        self._overflows = self._layer_overflows = 0
+        self._layers_asked_at = -LAYERS_AGAIN_S
+        self._tokens = 0.0
         self.stop: Alert | None = None
         """The alert that asks for the end of training; the training thread looks at it."""
         self.wanted: deque[int] = deque()
@@ -121,16 +144,26 @@ class LiveFolds:
         return new
 
     def layers(self, step: int, at: float, norms: LayerNorms) -> list[Record]:
-        """The row of one collection of the layers' norms, and what follows from it. Raises `NotYet`."""
+        """The row of one collection of the layers' norms, and what follows from it. Raises `NotYet`.
+
+        A step that a loss scaler leaves out has no row: its gradients overflowed by design, and its weights stay.
+        """
         values = norms.read()
+        overflowed = norms.overflowed(values)
+        total = None if self._own_norm or self._logs_norm else norms.total(values)
         metrics = layer_metrics(values)
+        if total is not None:
+            metrics[GRADIENT_NORM] = total
         records: list[Record] = [Step(step=step, time=at, metrics=metrics)] if metrics else []
-        return records + self._guarded(self._layers, step, at, values)
+        self._layer_overflows = self._layer_overflows + 1 if overflowed else 0
+        if overflowed and max(self._overflows, self._layer_overflows) < MOST_OVERFLOWS:
+            return []
+        return records + self._guarded(self._layers, step, at, values, total)
 
     def unavailable_layers(self, reason: str) -> list[Record]:
         """The norms of the layers cannot be had in this training."""
         values = LayerValues(available=False, reason=reason)
-        return self._guarded(self._layers, self.last_step or 0, time.time(), values)
+        return self._guarded(self._layers, self.last_step or 0, time.time(), values, None)
 
     def alert(self, alert: Alert, step: int | None) -> list[Record]:
         """An alert of the user's, at the newest step if it says none."""
@@ -172,8 +205,12 @@ class LiveFolds:
             if one.loss is not None:
                 norm = None if self._own_norm else _first(one.metrics, LOGGED_NORM)
                 said += self._stepped(one.step, one.time, loss=one.loss, gradient_norm=norm)
+            self._logs_norm = self._logs_norm or not KNOWN_NORMS.isdisjoint(one.metrics)
             hidden = {*LOGGED_LOSS, *(LOGGED_NORM if self._own_norm or one.loss is not None else ())}
             values = {name: value for name, value in one.metrics.items() if name not in hidden}
+            if TOKENS in values and math.isfinite(values[TOKENS]):
+                self._tokens += values[TOKENS]
+                values.setdefault(TOKENS_SEEN, self._tokens)
             if values:
                 for name in values:
                     if name.rpartition("/")[2] in STATUS_FIELDS and (name in self.newest or len(self.newest) < 100):
@@ -186,7 +223,12 @@ class LiveFolds:
         return self._seen().step(step, at, loss=loss, gradient_norm=gradient_norm)
 
     def _step(self, step: int, at: float, found: Read) -> Sequence[Record]:
-        self._own_norm = self._own_norm or found.gradient_norm is not None
+        norm, measured = found.gradient_norm, found.metrics.get(GRADIENT_NORM)
+        if measured is not None:
+            self._own_norm = True
+            self._overflows = self._overflows + 1 if norm is None else 0
+            if self._overflows >= MOST_OVERFLOWS:
+                norm = measured
         self.last_step = step
         if found.loss is not None:
             self.last_loss = found.loss
@@ -196,14 +238,15 @@ class LiveFolds:
             step,
             at,
             loss=found.loss,
-            gradient_norm=found.gradient_norm,
+            gradient_norm=norm,
             token_entropy=found.token_entropy,
             top1_probability=found.top1_probability,
             timing=found.timing,
         )
 
-    def _layers(self, step: int, at: float, values: LayerValues) -> Sequence[Record]:
-        return self._seen().layers(step, at, values)
+    def _layers(self, step: int, at: float, values: LayerValues, total: float | None) -> Sequence[Record]:
+        said = [] if total is None else self._seen().metrics(step, at, {GRADIENT_NORM: total})
+        return [*said, *self._seen().layers(step, at, values)]
 
     def _users(self, alert: Alert) -> Sequence[Record]:
         self._seen().alert(alert)
@@ -264,6 +307,11 @@ class LiveFolds:
             if step is not None and step not in self._asked and len(self._asked) < MOST_WANTED:
                 self._asked.add(step)
                 self.wanted.append(step)
+        now = time.monotonic()
+        fires = alert.state == "firing" and before != "firing"
+        if fires and alert.category in ABOUT_LAYERS and now - self._layers_asked_at >= LAYERS_AGAIN_S:
+            self._layers_asked_at = now
+            self._budget.want(LAYERS)
         if self._told is not None and before != alert.state and alert.state in {"firing", "resolved"}:
             self._told(alert)
 

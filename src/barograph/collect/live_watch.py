@@ -1,8 +1,9 @@
 """What watches one attempt of a training beside the loop: the folds, the machine, the status document, the webhook.
 
 Once a second a thread of a few lines puts one entry into the writer's queue; what is due then is done in the writer's
-thread, between the lines of the run: the machine's newest sample is recorded every ten seconds, and the status document
-is derived anew and given to the thread that writes it. Nothing here waits for a disk, a driver or a network.
+thread, between the lines of the run: the machine's newest sample is recorded after the first second, then every ten
+seconds and at the end, and the status document is derived anew and given to the thread that writes it. Nothing here
+waits for a disk, a driver or a network.
 """
 
 import os
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from barograph.analysis.model_flops import ModelSize, Precision, utilisation
 from barograph.analysis.throughput import ThroughputSample
-from barograph.analysis.training_status import StatusSample, TrainingStatus, training_status
+from barograph.analysis.training_status import StatusSample, TrainingStatus, error_of, training_status
 from barograph.collect.ending import Ending
 from barograph.collect.hardware import EVERY_S, HardwareSampler
 from barograph.collect.live_folds import LiveFolds
@@ -29,11 +30,17 @@ from barograph.records import Alert, Banner, Batch, CollectorFailed, Hardware, N
 from barograph.records.quantities import RunStateWord
 
 PULSE_S = 1.0
+PULSE_LOST_S = 5.0
+"""Seconds after which the entry before is not waited for any more: a writer that has lost one must not be the end."""
+
 THREADS_EVERY_S = 2.0
 """Seconds between two looks at what our threads cost."""
 
 STATUS_COSTS = 1000.0
 """Between two status documents lies so many times what one takes to derive, and a second at least."""
+
+MEASURED = tuple(field for field in Hardware.__struct_fields__ if field not in {"time", "step", "why"})
+"""Fields of a sample of the machine that say something of it."""
 
 SAMPLES = 60
 """Samples of hardware that are kept for the status document."""
@@ -70,11 +77,11 @@ class LiveWatch:
         self._status = StatusFile(run) if first else None
         self._status_failed = False
         self._writer: JournalWriter | None = None
-        self._hardware_at = time.monotonic()
+        self._hardware_at = -EVERY_S
         self._threads_at = self._status_at = 0.0
         self._vram: deque[Hardware] = deque(maxlen=SAMPLES)
         self._utilisation: Callable[[float | None], float | None] | None = None
-        self._pulsing = False
+        self._pulsed_at: float | None = None  # None once that entry was seen
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._live, name="barograph-pulse", daemon=True)
 
@@ -124,23 +131,21 @@ class LiveWatch:
     def _live(self) -> None:
         while not self._stopping.wait(PULSE_S):
             writer = self._writer
-            if writer is not None and not self._pulsing:
-                self._pulsing = True
+            now, before = time.monotonic(), self._pulsed_at
+            if writer is not None and (before is None or now - before >= PULSE_LOST_S):
+                self._pulsed_at = now
                 writer.append(None, self._pulse)
 
     def _pulse(self) -> list[Record]:
         """What is due now, in the writer's thread."""
-        self._pulsing = False
+        self._pulsed_at = None
         now = time.monotonic()
         if now - self._threads_at >= THREADS_EVERY_S:
             self._threads_at = now
             self.budget.threads_s = threads_seconds()
         said: list[Record] = []
-        if self._sampler is not None and now - self._hardware_at >= EVERY_S:
-            self._hardware_at = now
-            sample = self._sampler.newest(self.folds.last_step)
-            self._vram.append(sample)
-            said = self.folds.hardware(sample)
+        if now - self._hardware_at >= EVERY_S:
+            said = self._look_at_machine(now)
         if self._utilisation is not None and self.folds.watch is not None:
             self.folds.utilised(self._utilisation(self.folds.watch.throughput.current))
         if now >= self._status_at:
@@ -148,8 +153,22 @@ class LiveWatch:
             self._status_at = now + STATUS_COSTS * (time.monotonic() - now)
         return said
 
+    def _look_at_machine(self, now: float) -> list[Record]:
+        """What the machine says of itself, if it has said anything."""
+        if self._sampler is None:
+            return []
+        sample = self._sampler.newest(self.folds.last_step)
+        if not any(getattr(sample, field) is not None for field in MEASURED):
+            return []
+        self._hardware_at = now
+        self._vram.append(sample)
+        return self.folds.hardware(sample)
+
     def _last_lines(self, ending: Ending, batch: Callable[[int], Batch | None] | None) -> list[Record]:
-        said: list[Record] = list(self.folds.end())
+        now = time.monotonic()
+        # One from a moment ago would say the same again.
+        said = self._look_at_machine(now) if now - self._hardware_at >= PULSE_S else []
+        said += self.folds.end()
         while batch is not None and self.folds.wanted:
             found = batch(self.folds.wanted.popleft())
             if found is not None:
@@ -171,7 +190,7 @@ class LiveWatch:
     def _document(self, status: RunStateWord, error: str | None) -> TrainingStatus:
         folds, watch = self.folds, self.folds.watch
         step = folds.last_step
-        kind, _, message = (error or "").partition(": ")
+        failure = error_of(error)
         return training_status(
             status=status,
             now=time.time(),
@@ -186,8 +205,9 @@ class LiveWatch:
             rows=None if watch is None else watch.layer_activity.rows(),
             samples=None if watch is None else self._samples(watch.throughput.samples()),
             metrics={name.rpartition("/")[2]: value for name, value in folds.newest.items()},
-            error_message=message or error,
-            error_type=kind if message else None,
+            error_message=failure.message,
+            error_type=failure.type,
+            why=failure.why,
         )
 
     def _samples(self, samples: Sequence[ThroughputSample]) -> list[StatusSample]:

@@ -42,6 +42,11 @@ def _nested(values: Mapping[str, object]) -> dict[str, object]:
     return {key: _nested(item) if isinstance(item, Mapping) else copied_value(item) for key, item in values.items()}
 
 
+def width(values: Mapping[str, object]) -> int:
+    """How many values there are, those of nested dicts counted."""
+    return sum(width(value) if isinstance(value, Mapping) else 1 for value in values.values())
+
+
 def copied_value(value: object) -> float | DeviceValue | Refused:
     """One value as it is now. What is no number is not held on to: it may be a whole model."""
     try:

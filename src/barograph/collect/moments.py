@@ -16,8 +16,9 @@ WRAPPERS = re.compile(r"^module\.|(?<![^.])_orig_mod\.")
 """What DistributedDataParallel and torch.compile put into the names of parameters."""
 
 
-def optimizer_moments(step: int, model: object, optimizer: object) -> OptimizerMoments | str:
-    """The sums over each parameter, in float64; or why there are none.
+def optimizer_moments(step: int, model: object, optimizer: object) -> OptimizerMoments | str | None:
+    """The sums over each parameter, in float64; or why there are none. None before the first step, when no optimizer
+    has any yet.
 
     All of a device are added up before one copy brings them over.
     """
@@ -26,6 +27,8 @@ def optimizer_moments(step: int, model: object, optimizer: object) -> OptimizerM
     state = getattr(optimizer, "state", None)
     if not isinstance(model, torch.nn.Module) or not isinstance(state, Mapping):
         return "The trainer gave no model, or no optimizer."
+    if step == 0 and not state:
+        return None
     kind = type(getattr(optimizer, "optimizer", optimizer)).__name__
     found = dict(_second_moments(model, state))
     if not found:

@@ -21,7 +21,7 @@ from barograph.collect import environment
 from barograph.collect.config import Config
 from barograph.collect.ending import Ending, Witness, ending_of
 from barograph.collect.launch import Launch
-from barograph.collect.logged_values import NO_NUMBER, copied, copied_value, number, step_of
+from barograph.collect.logged_values import NO_NUMBER, copied, copied_value, number, step_of, width
 from barograph.collect.moments import optimizer_moments
 from barograph.collect.observed import Observed
 from barograph.collect.opening import Opening
@@ -30,7 +30,7 @@ from barograph.collect.rows import Rows
 from barograph.collect.secrets import shown
 from barograph.collect.time_budget import TimeBudget
 from barograph.journal import JournalWriter
-from barograph.journal.writer import described
+from barograph.journal.writer import NARROW, described
 from barograph.records import (
     Alert,
     Banner,
@@ -56,7 +56,13 @@ if TYPE_CHECKING:
     from barograph.collect.watched_model import WatchedModel
     from barograph.policy.tables import Policy
 
-_LEVELS: dict[str, AlertLevel] = {"info": "info", "warn": "warning", "error": "critical", "critical": "critical"}
+_LEVELS: dict[str, AlertLevel] = {
+    "info": "info",
+    "warn": "warning",
+    "warning": "warning",
+    "error": "critical",
+    "critical": "critical",
+}
 _CLOSE_S = 10.0
 
 _Arguments = ParamSpec("_Arguments")
@@ -104,7 +110,8 @@ class Run:
         self._opening = Opening(self.directory, banner, launch, learn_commit=self._learn_commit)
         self._next_step = 0
         self._failed: set[str] = set()
-        self._told: set[str] = set()
+        self._told: set[str] = set()  # what was said last of a collector that may change
+        self._level_told = False
         self._summary: dict[str, float] = {}
         self._rows = Rows()
         self._make_plain_step: Callable[..., list[Record]] = self._rows.plain_step
@@ -163,9 +170,15 @@ class Run:
             for value in held.values():
                 if type(value) is not float and type(value) is not int:
                     held, make = copied(held), self._make_step
+                    wide = width(held)
                     break
+            else:
+                wide = len(held)
             self._next_step = at + 1
-            writer.append(at, make, at, time.time(), held, True)
+            if wide > NARROW:
+                writer.append_wide(wide, at, make, at, time.time(), held, True)
+            else:
+                writer.append(at, make, at, time.time(), held, True)
         except Exception as error:  # noqa: BLE001 - the boundary to the training loop: it must go on
             self.collector_failed("log", error)
 
@@ -175,7 +188,8 @@ class Run:
         at = self._step(step)
         if self._writer is not None and at is not None:
             self._next_step = at + 1
-            self._writer.append(at, self._make_step, at, time.time(), copied(values), False)
+            held = copied(values)
+            self._writer.append_wide(width(held), at, self._make_step, at, time.time(), held, False)
 
     @_never_raises
     def observe_step(self, step: int, parts: "Iterable[torch.Tensor | float]") -> None:
@@ -198,7 +212,7 @@ class Run:
     def observe_layers(self, step: int, norms: "LayerNorms") -> None:
         """Record the norms of the layers at optimizer step `step`."""
         if self._writer is not None and self._live is not None:
-            self._writer.append(None, self._live.folds.layers, step, time.time(), norms)
+            self._writer.append_wide(norms.size, step, self._live.folds.layers, step, time.time(), norms)
 
     def layers_unavailable(self, reason: str) -> None:
         """Say why the norms of the layers cannot be had."""
@@ -261,12 +275,20 @@ class Run:
         return self._next_step
 
     @_never_raises
-    def alert(self, title: str, text: str = "", level: str = "warning", step: int | None = None) -> None:
-        """Record something worth a person's attention; `level` is `info`, `warning` or `critical`."""
-        word = _LEVELS.get(str(getattr(level, "value", level)).lower(), "warning")
+    def alert(self, title: str, text: str = "", level: str | None = "warning", step: int | None = None) -> None:
+        """Record something worth a person's attention; `level` is `info`, `warning` or `critical`. Without a `step` it
+        belongs to the newest one that was logged."""
+        given = str(getattr(level, "value", level))
+        word, said = "warning" if level is None else _LEVELS.get(given.lower()), str(text)
         at = None if step is None else self._step(step)
+        if word is None:
+            unknown = f"its level {given[:100]!r} is not known: use info, warning or critical"
+            said = f"{said} ({unknown})".lstrip()
+            if not self._level_told:
+                self._level_told = True
+                logger.warning("barograph: the alert %.100r counts as a warning: %s.", str(title), unknown)
         if self._writer is not None:
-            alert = Alert(time=time.time(), title=str(title), text=str(text), level=word, step=at)
+            alert = Alert(time=time.time(), title=str(title), text=said, level=word or "warning", step=at)
             self._writer.append(None, self._make_alert, alert, self._writer)
 
     @_never_raises
@@ -285,11 +307,17 @@ class Run:
     def optimizer_moments(self, step: int, model: object, optimizer: object) -> None:
         """Record the sums of Adam's second moments, as they are now; where there are none, that is said once."""
         found = optimizer_moments(step, model, optimizer)
+        if found is None:
+            return
+        running = isinstance(found, OptimizerMoments)
+        detail = "Sums of the optimizer's second moments, at every save."
         if isinstance(found, OptimizerMoments):
             self._write(found)
-        elif "optimizer_moments" not in self._told:
-            self._told.add("optimizer_moments")
-            self.collector("optimizer_moments", running=False, detail=found)
+        else:
+            detail = found
+        if f"optimizer_moments {running}" not in self._told:
+            self._told = {f"optimizer_moments {running}"}
+            self.collector("optimizer_moments", running=running, detail=detail)
 
     def collector(self, name: str, *, running: bool, detail: str) -> None:
         """Record that a collector runs, or why it does not."""
@@ -359,13 +387,13 @@ class Run:
         self._end(ending_of(error))
 
     def _end(self, ending: Ending) -> None:
+        while self._watched:  # it records what it has begun to collect
+            self._watched.pop().remove()
         writer, self._writer = self._writer, None
         if writer is None:
             return
         if self._witness is not None:
             self._witness.close()
-        while self._watched:
-            self._watched.pop().remove()
         if self._live is not None:
             self._live.end(ending, self._batch)
         writer.append(None, _make_complete, ending, self._summary, self._rows, writer)

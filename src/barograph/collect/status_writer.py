@@ -17,7 +17,7 @@ from barograph.analysis.training_status import TrainingStatus, training_status
 from barograph.collect.secrets import text_of
 from barograph.collect.status_file import StatusFile
 from barograph.collect.values_now import number_now, step_now
-from barograph.records.quantities import spelled
+from barograph.records.quantities import RunStateWord, spelled
 
 FIELDS = frozenset(TrainingStatus.__struct_fields__) - {"timestamp", "why"}
 """What a caller may say."""
@@ -75,8 +75,13 @@ class TrainingStatusWriter:
                 self._take(name, value)
         self._file.offer(document(self._said, self._wrong, now=time.time()))
 
-    def close(self, within_s: float = 2.0) -> bool:
-        """Write what was said last; whether it could be within that time."""
+    def close(self, within_s: float = 2.0, *, status: RunStateWord = "completed") -> bool:
+        """Write what was said last, with the `status` that the training has ended in, unless one was said that is not
+        `training`; whether it could be within that time. Where nothing was ever said, nothing is written."""
+        if self._said:
+            if self._said.get("status", "training") == "training":
+                self._said["status"] = status
+            self._file.offer(document(self._said, self._wrong, now=time.time()))
         return self._file.close(within_s)
 
     def _take(self, name: str, value: object) -> None:

@@ -42,6 +42,7 @@ class TimeBudget:
         self.threads_s = 0.0
         """Processor seconds of our threads so far; another thread sets it."""
         self._threads_paid_s: float | None = None
+        self._wanted: set[str] = set()
 
     @property
     def overhead_share(self) -> float | None:
@@ -64,6 +65,7 @@ class TimeBudget:
             self._cost[name] = cost if before == 0.0 else before + _MEMORY * (cost - before)
             self._saved[name] -= cost
         self._waited[name] = 0
+        self._wanted.discard(name)
 
     def step(self, wall_s: float) -> None:
         """One more optimizer step, `wall_s` after the one before: what may be spent now is shared out."""
@@ -82,10 +84,19 @@ class TimeBudget:
             self._saved[name] = min(most, self._saved[name] + part * share)
             self._waited[name] += 1
 
+    def want(self, name: str) -> None:
+        """Have `name` measured at the next step, before it has paid back what it cost; another thread may say so."""
+        if name in self._parts:
+            self._wanted.add(name)
+
+    def wanted(self, name: str) -> bool:
+        """Whether that was said, and it was not measured since."""
+        return name in self._wanted
+
     def due(self, name: str) -> bool:
         """Whether `name` may be measured at this step."""
         waited = self._waited[name]
-        return name not in self._cost or waited >= LONGEST_WAIT or self._saved[name] >= 0.0
+        return name in self._wanted or name not in self._cost or waited >= LONGEST_WAIT or self._saved[name] >= 0.0
 
 
 def threads_seconds() -> float:

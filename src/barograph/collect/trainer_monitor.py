@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 
 from barograph.analysis.model_flops import ModelSize, Precision
-from barograph.collect.batches import Decode, KeptBatches
+from barograph.collect.batches import KEPT, Decode, KeptBatches
 from barograph.collect.gradients import LayerGradients
 from barograph.collect.layer_columns import columns, not_available
 from barograph.collect.logged_values import copied_value
@@ -89,7 +89,7 @@ class TrainerMonitor:
         if self._everything:
             self._guarded(LAYERS, self._choose_layers, trainer, model)
             self._guarded("mfu", self._measure_model, model)
-            self._run.collector(BATCHES, running=True, detail="The last 16 steps' batches, by reference, for alerts.")
+            self._run.collector(BATCHES, running=True, detail=f"Batches of {KEPT}, by reference, for alerts.")
 
     def remove(self) -> None:
         """Put back all that was there."""
@@ -232,7 +232,7 @@ class TrainerMonitor:
         self._times.clips()
         self._guarded(NORM, self._remember_limit, arguments, named)
         if self._take_layers and self._layers is not None and not self._layers.taken:
-            self._guarded(LAYERS, self._layers.take, self._scale())
+            self._guarded(LAYERS, self._take, self._layers)
 
     def _clipping_ends(self, total: object) -> None:
         self._budget.spend(self._guarded(NORM, self._remember_norm, total))
@@ -274,10 +274,13 @@ class TrainerMonitor:
             self._run.unavailable("token_entropy", reason)
             self._run.unavailable("top1_probability", reason)
 
+    def _take(self, layers: LayerGradients) -> None:
+        layers.take(self._scale(), scaled=self._scaler is not None)
+
     def _before_step(self) -> None:
         assert self._layers is not None
         if not self._layers.taken:  # nobody clipped: the gradients are as the backward passes left them
-            self._layers.take(self._scale())
+            self._take(self._layers)
         self._layers.before_step()
 
     def _after_step(self, step: int) -> None:

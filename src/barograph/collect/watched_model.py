@@ -2,12 +2,17 @@
 
 Gradients are read when the optimizer's step begins: as the loop left them, so after its own clipping. The step they
 belong to is the one after the step that was logged last, one more for each step of the optimizer since.
+
+A model may have several optimizers, each for some of its parameters. They step one after another, and together make one
+step of the training: a round, which begins with the first of them, and with any that steps for the second time. What
+belongs to an optimizer is measured around its own step, and all of a round is one row. The round is complete when all
+parameters had their turn, or else all optimizers of the round before; at the latest when the next one begins.
 """
 
 import time
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
 from torch.optim.optimizer import (
@@ -17,12 +22,11 @@ from torch.optim.optimizer import (
 )
 
 from barograph.collect.gradients import LayerGradients
-from barograph.collect.layer_columns import columns, not_available
+from barograph.collect.layer_columns import Columns, columns, not_available, only, used
+from barograph.collect.layer_norms import LayerNorms, together
+from barograph.collect.observed import TOKENS
 from barograph.collect.time_budget import TimeBudget
 from barograph.errors import UsageError
-
-if TYPE_CHECKING:
-    from barograph.collect.layer_norms import LayerNorms
 
 LAYERS = "layers"
 
@@ -38,7 +42,7 @@ class Recorded(Protocol):
     def next_step(self) -> int:
         """The step after the one that was logged last."""
 
-    def observe_layers(self, step: int, norms: "LayerNorms") -> None:
+    def observe_layers(self, step: int, norms: LayerNorms) -> None:
         """Record one collection."""
 
     def layers_unavailable(self, reason: str) -> None:
@@ -73,7 +77,15 @@ class WatchedModel:
         self._stepped_at: float | None = None
         self._newest = -1
         self._unlogged = 0
-        self._layers: LayerGradients | None = None
+        self._step = 0
+        self._round: set[int] = set()
+        self._round_before: set[int] = set()
+        self._collecting = False
+        self._left: set[int] = set()
+        self._taken: list[LayerNorms] = []
+        self._seconds = self._on_device_s = 0.0
+        self._found: Columns | None = None
+        self._parts: weakref.WeakKeyDictionary[Optimizer, LayerGradients] = weakref.WeakKeyDictionary()
         self._parameters: frozenset[int] = frozenset()
         self._hooks: list[Callable[[], None]] = []
         reason = not_available(model)
@@ -81,7 +93,13 @@ class WatchedModel:
             run.layers_unavailable(reason)
             return
         found = columns(model)
-        self._layers = LayerGradients(found)
+        self._trained = len(found.parameters)
+        if optimizer is not None:
+            found = used(only(found, _ids(optimizer)))
+        if not found.parameters:
+            run.layers_unavailable("The optimizer that watch was given has no parameter of the model that is trained.")
+            return
+        self._found = found
         self._parameters = frozenset(id(one) for one in found.parameters)
         if optimizer is not None:
             before = optimizer.register_step_pre_hook(self._step_begins)
@@ -92,42 +110,51 @@ class WatchedModel:
         self._hooks = [before.remove, after.remove]
         detail = f"Norms of gradients as the optimizer gets them, weights and updates of {len(found.names)} columns."
         run.collector(LAYERS, running=True, detail=detail)
-        run.unavailable("tokens_per_sec", "run.watch() does not see batches: their tokens are not known")
+        run.unavailable("tokens_per_sec", f"run.watch() does not see batches: log the tokens of a step as {TOKENS!r}")
         run.unavailable("token_entropy", "run.watch() does not see logits")
         run.unavailable("top1_probability", "run.watch() does not see logits")
 
     def remove(self) -> None:
-        """Take the hooks away."""
+        """Take the hooks away, and record what was collected until now."""
         while self._hooks:
             self._hooks.pop()()
-        self._layers = None
+        run = self._run()
+        if run is not None and self._found is not None:
+            self._complete(run)
+        self._found = None
 
     def _step_begins(self, optimizer: Optimizer, arguments: object, named: object) -> None:
-        layers, run = self._layers, self._run()
-        if layers is None or run is None or not self._ours(optimizer):
+        found, run = self._found, self._run()
+        if found is None or run is None or not self._ours(optimizer):
             return
         try:
-            now = time.perf_counter()
-            if self._stepped_at is not None:
-                self._budget.step(now - self._stepped_at)
-            self._stepped_at = now
-            self._since += 1
-            if self._budget.due(LAYERS) if self._every is None else self._since >= self._every:
-                self._since = 0
-                layers.take()
-                layers.before_step()
+            if not self._round or id(optimizer) in self._round:
+                self._complete(run)
+                self._begin_round(run)
+            self._round.add(id(optimizer))
+            if self._collecting:
+                part = self._parts.get(optimizer)
+                if part is None:
+                    part = self._parts[optimizer] = LayerGradients(only(found, _ids(optimizer)))
+                # Optimizers that divide by the scale of a GradScaler themselves are given it for the step.
+                scale, skipped = getattr(optimizer, "grad_scale", None), getattr(optimizer, "found_inf", None)
+                scaled = scale is not None or skipped is not None
+                part.take(_tensor(scale), scaled=scaled, skipped=_tensor(skipped))
+                part.before_step()
         except Exception as error:  # noqa: BLE001 - the user's training goes on whatever happens in here
             self._leave_out(run, error)
 
     def _step_ends(self, optimizer: Optimizer, arguments: object, named: object) -> None:
-        layers, run = self._layers, self._run()
-        if layers is None or run is None or not self._ours(optimizer):
+        part, run = self._parts.get(optimizer) if self._collecting else None, self._run()
+        if part is None or run is None or not part.taken:
             return
         try:
-            step = self._step(run)
-            if layers.taken:
-                run.observe_layers(step, layers.after_step())
-                self._budget.measured(LAYERS, layers.seconds, on_device_s=layers.on_device_s)
+            self._taken.append(part.after_step())
+            self._seconds += part.seconds
+            self._on_device_s += part.on_device_s
+            self._left -= _ids(optimizer)
+            if not self._left or (self._round_before and self._round >= self._round_before):
+                self._complete(run)
         except Exception as error:  # noqa: BLE001 - as above
             self._leave_out(run, error)
 
@@ -135,15 +162,44 @@ class WatchedModel:
         """Whether it trains this model: the hooks for all optimizers hear of others as well."""
         return any(id(one) in self._parameters for group in optimizer.param_groups for one in group["params"][:1])
 
-    def _step(self, run: Recorded) -> int:
-        """The step that this one of the optimizer will be logged as."""
+    def _begin_round(self, run: Recorded) -> None:
+        """The next step of the training begins: find the one that it will be logged as, and whether it is measured."""
         if run.next_step != self._newest:
             self._newest, self._unlogged = run.next_step, 0
         else:
             self._unlogged += 1
-        return run.next_step + self._unlogged
+        self._step = run.next_step + self._unlogged
+        self._round_before, self._round = self._round, set()
+        now = time.perf_counter()
+        if self._stepped_at is not None:
+            self._budget.step(now - self._stepped_at)
+        self._stepped_at = now
+        self._since += 1
+        due = self._budget.due(LAYERS) if self._every is None else self._since >= self._every
+        self._collecting = due or self._budget.wanted(LAYERS)
+        if self._collecting:
+            self._since = 0
+            self._left = set(self._parameters)
+
+    def _complete(self, run: Recorded) -> None:
+        """Record what of a collection was taken, if one is under way."""
+        taken, self._taken, self._collecting = self._taken, [], False
+        if taken:
+            whole = not self._left and len(self._parameters) == self._trained
+            run.observe_layers(self._step, together(taken, whole=whole))
+            self._budget.measured(LAYERS, self._seconds, on_device_s=self._on_device_s)
+            self._seconds = self._on_device_s = 0.0
 
     def _leave_out(self, run: Recorded, error: Exception) -> None:
+        self._taken = []
         self.remove()
         run.collector_failed(LAYERS, error)
         run.layers_unavailable(f"{type(error).__name__}: see the failed collector")
+
+
+def _ids(optimizer: Optimizer) -> set[int]:
+    return {id(one) for group in optimizer.param_groups for one in group["params"]}
+
+
+def _tensor(value: object) -> torch.Tensor | None:
+    return value if isinstance(value, torch.Tensor) else None

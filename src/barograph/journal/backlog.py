@@ -1,9 +1,11 @@
 """What waits between the training loop and the file, and what had to go because it waited too long.
 
 While the disk is away the writer's thread goes on making lines, so that tensors are let go and the queue stays short.
-The lines wait here, bounded by their bytes; beyond that the oldest go, and are counted with their steps.
+The lines wait here, bounded by their bytes; beyond that the oldest go, and are counted with their steps. What is said
+once, such as an alert or a checkpoint, stays, as long as it is no more than half of all.
 """
 
+import itertools
 import threading
 import time
 from collections import deque
@@ -33,6 +35,8 @@ class Waiting(msgspec.Struct, frozen=True, gc=False):
     """Smallest step among those records, where they have one."""
     last: int | None
     """Greatest step among them."""
+    kept: bool = False
+    """Whether others go before these."""
 
 
 class Lost:
@@ -80,29 +84,43 @@ class Backlog:
         self.lost = Lost()
         self.most = most
         self._size = 0
+        self._kept: deque[Waiting] = deque()  # older than all that wait
+        self._kept_size = 0
         self._waiting: deque[Waiting] = deque()
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._kept) + len(self._waiting)
 
     def records(self) -> int:
         """How many records wait, counting those whose loss was not said yet."""
-        waiting = list(self._waiting)  # at once: the writer's thread may be at it
+        waiting = list(self._kept) + list(self._waiting)  # each at once: the writer's thread may be at it
         return sum(one.count for one in waiting) + self.lost.count
 
     def append(self, waiting: Waiting) -> None:
         """Add lines at the end; the oldest go if that is too much."""
         self._waiting.append(waiting)
         self._size += len(waiting.lines) + _EACH
-        while self._size > self.most and len(self._waiting) > 1:
+        while self._size > self.most and len(self) > 1:
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        """The oldest lines go that others do not go before; those are kept, up to half of all."""
+        while self._waiting and self._waiting[0].kept and self._kept_size < self.most // 2:
+            kept = self._waiting.popleft()
+            self._kept.append(kept)
+            self._kept_size += len(kept.lines) + _EACH
+        if len(self._waiting) > 1 or not self._kept:
             oldest = self._waiting.popleft()
-            self._size -= len(oldest.lines) + _EACH
-            self.lost.add(oldest.count, oldest.first, oldest.last)
+        else:  # the newest stay
+            oldest = self._kept.popleft()
+            self._kept_size -= len(oldest.lines) + _EACH
+        self._size -= len(oldest.lines) + _EACH
+        self.lost.add(oldest.count, oldest.first, oldest.last)
 
     def batch(self, size: int) -> bytes:
         """The oldest lines, at least `size` bytes of them if there are so many."""
         chosen = []
-        for one in self._waiting:
+        for one in itertools.chain(self._kept, self._waiting):
             if size <= 0:
                 break
             chosen.append(one.lines)
@@ -111,10 +129,19 @@ class Backlog:
 
     def written(self, size: int) -> None:
         """Forget the oldest `size` bytes, which end with a line: they are in the file."""
+        left = self._take_off(self._kept, size)
+        self._kept_size = sum(len(one.lines) + _EACH for one in self._kept)
+        self._take_off(self._waiting, left)
+
+    def _take_off(self, waiting: deque[Waiting], size: int) -> int:
+        """Take the first `size` bytes off what waits there; how many more they are than that."""
+        while waiting and size >= len(waiting[0].lines):
+            written = len(waiting.popleft().lines)
+            size -= written
+            self._size -= written + _EACH
+        if not waiting or not size:
+            return size
+        first = waiting[0]
+        waiting[0] = msgspec.structs.replace(first, lines=first.lines[size:])
         self._size -= size
-        while size and size >= len(self._waiting[0].lines):
-            size -= len(self._waiting.popleft().lines)
-            self._size -= _EACH
-        if size:
-            first = self._waiting[0]
-            self._waiting[0] = msgspec.structs.replace(first, lines=first.lines[size:])
+        return 0

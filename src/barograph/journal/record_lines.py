@@ -22,11 +22,9 @@ def records(made: Made) -> list[Record]:
 
 
 class RecordLines:
-    """A fold over the records of one journal: their lines, and how wide its rows are."""
+    """A fold over the records of one journal: their lines."""
 
     def __init__(self) -> None:
-        self.widest = 0
-        """Most metrics of a row so far."""
         self._wide = WideRows()
 
     def update(self, said: list[Record]) -> bytes:
@@ -34,8 +32,6 @@ class RecordLines:
         lines: list[bytes] = []
         for record in said:
             if type(record) is Step:
-                if len(record.metrics) > self.widest:
-                    self.widest = len(record.metrics)
                 for row in self._wide.update(record):
                     lines += fitting_lines(row)
             else:

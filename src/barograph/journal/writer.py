@@ -1,4 +1,5 @@
-"""The writing side of a journal: a bounded queue, one thread, one file.
+"""The writing side of a journal: a bounded queue, one thread, one file; together, as each relies on what the others do
+when something goes wrong.
 
 The training loop appends one tuple to a deque and goes on. A thread drains it on a 50 ms timer (waking it per record
 would cost the loop twenty times as much), makes the records, encodes them, and hands whole lines to one `os.write`.
@@ -10,7 +11,8 @@ What can go wrong, and what happens then:
   again. Meanwhile lines are made as before, so that tensors are let go; they wait in a backlog that is bounded by its
   bytes. The oldest go first, and a `lost_records` line counts them.
 - The folder cannot be written: the same, with a new attempt to open it every second. It was removed: it is made again.
-- Records come faster than lines are made of them: the queue is bounded too, by records and by the values in them.
+- Records come faster than lines are made of them: the queue is bounded too, by records and by the values of wide rows.
+  What belongs to a step goes, the oldest first; what is said once (a checkpoint, an alert, the end) stays, in both.
 - `fdatasync` fails: the kernel may have thrown pages away, so the file is abandoned and a new part is begun.
 - The file is removed, cut or written to by someone else: a new part as well, within a second.
 - A record cannot be made (a user's value raises): that is recorded as `collector_failed`.
@@ -38,7 +40,7 @@ from barograph.journal import layout, record_lines
 from barograph.journal.append_file import SYNC_S, AppendFile
 from barograph.journal.backlog import BACKLOG_BYTES, Backlog, Lost, Reason, Waiting
 from barograph.journal.record_lines import Made, RecordLines
-from barograph.records import Banner, CollectorFailed, Heartbeat, codec
+from barograph.records import Banner, CollectorFailed, Heartbeat, Record, Step, codec
 
 INTERVAL_S = 0.05
 CAPACITY = 100_000
@@ -52,7 +54,10 @@ WRITE_BYTES = 4 << 20
 """More than a batch, so that a backlog shrinks while more is logged."""
 
 QUEUED_VALUES = 2_000_000
-"""Most values that wait in the queue, each a Python object; the widest row so far counts for all."""
+"""Most values of wide rows that wait in the queue, each a Python object, which is larger than its part of a line."""
+
+NARROW = QUEUED_VALUES // CAPACITY
+"""Values up to which a row is not wide: a queue that is full of such rows holds as many."""
 
 logger = logging.getLogger("barograph")
 
@@ -62,6 +67,9 @@ class NotYet(Exception):
 
 
 Maker = Callable[..., Made]
+Entry = tuple[int | None, Maker, tuple[object, ...], int]
+"""Step, maker, its arguments, and the values that it counts for if it is wide."""
+
 Opener = Callable[[], Banner]
 
 
@@ -84,7 +92,10 @@ class JournalWriter:
         self._opener = opener
         self._interval = interval
         self._capacity = capacity
-        self._queue: deque[tuple[int | None, Maker, tuple[object, ...]]] = deque()
+        self._queue: deque[Entry] = deque()
+        self._kept: deque[Entry] = deque()  # older than all in the queue
+        self._values = 0
+        self._counting = threading.Lock()
         self._lost = Lost()
         self._banner: Banner | None = None
         self._file: AppendFile | None = None
@@ -107,12 +118,20 @@ class JournalWriter:
         self._thread.start()
 
     def append(self, step: int | None, make: Maker, *arguments: object) -> None:
-        """Queue one entry: `make(*arguments)` is called later, in the writer's thread, and returns what to write."""
+        """Queue one entry: `make(*arguments)` is called later, in the writer's thread, and returns what to write.
+
+        If the queue is full, the oldest entry that has a step goes; those without one are kept.
+        """
         if len(self._queue) >= self._capacity:
-            with suppress(IndexError):
-                step_lost = self._queue.popleft()[0]
-                self._lost.add(1, step_lost, step_lost)
-        self._queue.append((step, make, arguments))
+            self._make_room()
+        self._queue.append((step, make, arguments, 0))
+
+    def append_wide(self, values: int, step: int | None, make: Maker, *arguments: object) -> None:
+        """As `append`, of an entry that holds more than `NARROW` values: of those, `QUEUED_VALUES` may wait."""
+        self._count(values)
+        while self._queue and (self._values > QUEUED_VALUES or len(self._queue) >= self._capacity):
+            self._make_room()
+        self._queue.append((step, make, arguments, values))
 
     @property
     def path(self) -> Path | None:
@@ -145,7 +164,7 @@ class JournalWriter:
         self._thread.join(timeout)
         _OPEN.discard(self)
         pending = self._pending()
-        if left := len(self._queue) + self._backlog.records() + self._lost.count:
+        if left := len(self._queue) + len(self._kept) + self._backlog.records() + self._lost.count:
             trouble = self._trouble or f"{timeout:g} s were not enough"
             logger.warning("barograph: %d records could not be written to %s: %s", left, self._run, trouble)
         return not pending
@@ -154,10 +173,12 @@ class JournalWriter:
         """In a forked child: drop the queue and the file, and take no more. The parent goes on undisturbed."""
         _OPEN.discard(self)
         self._queue.clear()
+        self._kept.clear()
         self._backlog, self._head = Backlog(), b""
         self._lost = Lost()
         self._capacity = 0
         self.append = _ignore  # type: ignore[method-assign]  # one test per call would cost the parent as well
+        self.append_wide = _ignore_wide  # type: ignore[method-assign]  # as above
         self._stopping = threading.Event()  # the parent's thread may have held the lock of the one we inherited
         if self._file:
             self._file.close()
@@ -165,7 +186,39 @@ class JournalWriter:
 
     def _pending(self) -> int:
         """How much is not in the file yet, or not said yet: 0 if all is."""
-        return len(self._queue) + len(self._backlog) + len(self._head) + self._lost.count + self._backlog.lost.count
+        queued = len(self._queue) + len(self._kept)
+        return queued + len(self._backlog) + len(self._head) + self._lost.count + self._backlog.lost.count
+
+    def _count(self, values: int) -> None:
+        with self._counting:
+            self._values += values
+
+    def _make_room(self) -> None:
+        """The oldest entry of a step goes, and is counted. What lies before it has no step, and comes before all."""
+        while self._queue:
+            try:
+                entry = self._queue.popleft()
+            except IndexError:  # the writer's thread has just taken it
+                return
+            if entry[0] is None:
+                self._kept.append(entry)
+                if len(self._kept) <= CAPACITY:
+                    continue
+                entry = self._kept.popleft()
+            if entry[3]:
+                self._count(-entry[3])
+            self._lost.add(1, entry[0], entry[0])
+            return
+
+    def _oldest(self) -> Entry | None:
+        """Takes the oldest entry out; None if nothing waits."""
+        try:
+            entry = self._kept.popleft() if self._kept else self._queue.popleft()
+        except IndexError:
+            return None
+        if entry[3]:
+            self._count(-entry[3])
+        return entry
 
     def _live(self) -> None:
         pause = self._interval
@@ -195,7 +248,7 @@ class JournalWriter:
             self._complain(said)
             return
         line = codec.encode_line(CollectorFailed(time=time.time(), name="journal", error=said))
-        self._backlog.append(Waiting(line, 1, None, None))
+        self._backlog.append(Waiting(line, 1, None, None, kept=True))
         now = time.monotonic()
         if now - self._warned_at >= COMPLAIN_S:
             self._warned_at = now
@@ -217,7 +270,7 @@ class JournalWriter:
         if self._file is not None and not self._pending():
             for _ in range(asked):
                 self._flushes.popleft().set()
-        return (arrived and bool(self._queue)) or (written and len(self._backlog) > 0)
+        return (arrived and bool(self._queue or self._kept)) or (written and len(self._backlog) > 0)
 
     def _keep_safe(self, *, hurry: bool) -> None:
         """Once a second: make what was written survive the machine, and see that the file is still ours.
@@ -237,27 +290,41 @@ class JournalWriter:
 
     def _encode_some(self) -> bool:
         """Turn queued entries into lines, about one batch; False if the queue waits for a device."""
-        queue, backlog = self._queue, self._backlog
         if lost := self._lost.take(self._reason):
-            backlog.append(Waiting(codec.encode_line(lost), lost.count, lost.first_step, lost.last_step))
+            line = codec.encode_line(lost)
+            self._backlog.append(Waiting(line, lost.count, lost.first_step, lost.last_step, kept=True))
         size = 0
-        while queue and size < BATCH_BYTES:
-            entry = queue.popleft()
-            step, make, arguments = entry
+        while size < BATCH_BYTES and (entry := self._oldest()) is not None:
+            step, make, arguments, values = entry
             try:
                 said = record_lines.records(make(*arguments))
             except NotYet:
-                queue.appendleft(entry)
+                self._count(values)
+                self._kept.appendleft(entry)  # not into the queue: what was kept meanwhile is younger
                 return False
-            if lines := self._record_lines.update(said):
-                if step is not None and (self._newest_step is None or step > self._newest_step):
-                    self._newest_step = step
-                size += len(lines)
-                backlog.append(Waiting(lines, 1, step, step))
-                if self._record_lines.widest * self._capacity > QUEUED_VALUES:
-                    # Objects are larger than lines: the wider the rows are, the fewer may wait in the queue.
-                    self._capacity = max(QUEUED_VALUES // self._record_lines.widest, 1)
+            size += self._wait(step, said)
         return True
+
+    def _wait(self, step: int | None, said: list[Record]) -> int:
+        """Have the lines of one entry wait for the file; how many bytes they are. Where lines must go, the rows of a
+        step do, and not what was said about them."""
+        rows = said
+        others: list[Record] = []
+        if step is None:
+            rows, others = [], said
+        elif len(said) > 1:
+            rows = [one for one in said if type(one) is Step]
+            others = [one for one in said if type(one) is not Step]
+        size = 0
+        if lines := self._record_lines.update(rows):
+            if step is not None and (self._newest_step is None or step > self._newest_step):
+                self._newest_step = step
+            size += len(lines)
+            self._backlog.append(Waiting(lines, 1, step, step))
+        if lines := self._record_lines.update(others):
+            size += len(lines)
+            self._backlog.append(Waiting(lines, 1, None, None, kept=True))
+        return size
 
     @property
     def _reason(self) -> Reason:
@@ -370,6 +437,11 @@ def _ignore(step: int | None, make: Maker, *arguments: object) -> None:
             "the parent, or begin a run in the child.",
             os.getpid(),
         )
+
+
+def _ignore_wide(values: int, step: int | None, make: Maker, *arguments: object) -> None:
+    """What `append_wide` becomes there."""
+    _ignore(step, make)
 
 
 def _forget_all() -> None:

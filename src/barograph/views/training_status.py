@@ -4,7 +4,7 @@ import time
 
 import msgspec
 
-from barograph.analysis.training_status import REPORTED, SAMPLES, TrainingStatus
+from barograph.analysis.training_status import REPORTED, SAMPLES, TrainingStatus, error_of
 from barograph.analysis.training_status import training_status as status_of
 from barograph.errors import NoDocument
 from barograph.index import Index, Snapshot, query
@@ -44,6 +44,7 @@ def _document(snapshot: Snapshot, run: str, newest: NewestAttempt, *, policy: Po
     activity = newest_activity(snapshot, run, newest.attempt, policy=policy)
     complete = newest.parts[-1].complete
     failed = complete is not None and complete.exit_code not in (None, 0)
+    error = error_of(complete.reason if complete is not None and failed else None)
     known = {name: _newest(snapshot, run, newest.attempt, name) for name in ("learning_rate", "epoch", *REPORTED)}
     return status_of(
         status=state.state,
@@ -60,7 +61,9 @@ def _document(snapshot: Snapshot, run: str, newest: NewestAttempt, *, policy: Po
         rows=None if activity is None else activity.rows(),
         samples=newest_samples(snapshot, run, newest.attempt, limit=SAMPLES),
         metrics={name: value for name in REPORTED if (value := known[name]) is not None},
-        error_message=complete.reason if complete is not None and failed else None,
+        error_message=error.message,
+        error_type=error.type,
+        why=error.why,
     )
 
 
