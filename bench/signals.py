@@ -11,6 +11,8 @@ Every curve goes through `TrainingWatch`, step by step, as a live training does,
   do stop improving: how often that is found.
 - A NaN at any step: the step of its alert.
 - Norms of gradients as healthy runs have them, and a jump by 30 in them.
+- Times of steps that vary by 30 % (log-normal), with random counts of tokens: runs with an alert of the throughput, and
+  how many of those are found whose steps take twice as long from step 400 on.
 - Processor time of `step` and `layers`, per call.
 """
 
@@ -38,6 +40,7 @@ FIRST, LAST = 11.0, 3.3
 TIMED = 10_000
 FLOORS = (0.0, 1.5, 2.5)
 MODULES = 196
+SLOW_STEPS, SLOW_FROM = 1_000, 400
 NOT_SHOWN = [
     "Real curves: these are generated, with independent noise.",
     "Losses that are averages over several steps.",
@@ -72,6 +75,7 @@ def main() -> None:
             "stopped_improving": stopped(policy, runs=max(4, given.runs // 10)),
             "nan": nans(policy, runs=given.runs),
             "gradient_norms": norms(policy, runs=given.runs // 5),
+            "throughput": throughput(policy, runs=max(4, given.runs // 5)),
         }
         for name, policy in policies.items()
     }
@@ -219,6 +223,40 @@ def norms(policy: Policy, *, runs: int) -> dict[str, object]:
     return {"runs": runs, "runs_with_a_false_alarm": false, "jumps_found": found / runs}
 
 
+def throughput(policy: Policy, *, runs: int) -> dict[str, object]:
+    """Runs of 1,000 steps; a step takes as long as its tokens need, or always about as long."""
+    given: dict[str, object] = {}
+    for name, by_tokens in (("time by tokens", True), ("time by steps", False)):
+        random = np.random.default_rng(12)
+        false = 0
+        delays = []
+        for _ in range(runs):
+            tokens = random.integers(2_000, 4_096, SLOW_STEPS).astype(np.float64)
+            seconds = np.where(by_tokens, tokens / 4_000.0, 0.75) * np.exp(0.3 * random.standard_normal(SLOW_STEPS))
+            false += slowed(policy, tokens, seconds) is not None
+            seconds[SLOW_FROM:] *= 2.0
+            found = slowed(policy, tokens, seconds)
+            delays += [found - SLOW_FROM] if found is not None and found > SLOW_FROM else []
+        given[name] = {
+            "runs": runs,
+            "runs_with_a_false_alarm": false,
+            "found": len(delays) / runs,
+            "median_steps_until_then": float(np.median(delays)) if delays else None,
+        }
+    return given
+
+
+def slowed(policy: Policy, tokens: Floats, seconds: Floats) -> int | None:
+    """The step at which an alert of the throughput fires; None if none does."""
+    watch, now = TrainingWatch(policy), 0.0
+    for step, (count, took) in enumerate(zip(tokens.tolist(), seconds.tolist(), strict=True), 1):
+        now += took
+        for record in watch.step(step, now, loss=None, timing=StepTiming(tokens=count, seconds=took)):
+            if isinstance(record, Alert) and (record.condition, record.state) == ("throughput_degraded", "firing"):
+                return step
+    return None
+
+
 def costs(policies: dict[str, Policy], *, repetitions: int) -> dict[str, object]:
     """Microseconds of processor time per call: means over 10,000 calls, repeated."""
     random = np.random.default_rng(10)
@@ -283,12 +321,17 @@ def targets(found: dict[str, dict[str, object]], cost: dict[str, object]) -> lis
     spikes = sum(one["spike_episodes"] for one in found["flat"].values())  # type: ignore[index]
     first = min(one["first_alert_share"]["least"] for one in found["still_improving"].values())  # type: ignore[index]
     step = cost["step, default"]["median"]  # type: ignore[index]
+    paces = found["throughput"].values()
+    false_slow = sum(one["runs_with_a_false_alarm"] for one in paces)  # type: ignore[index]
+    found_slow = min(one["found"] for one in paces)  # type: ignore[index]
     return [
         target("spike episodes on flat noise, 40 x 500 steps, 1 % and 10 %", float(spikes), 0.0),
         target("flat curves whose trend goes somewhere, share", float(found["flat_trend"]["false_alarms"]), 0.10),  # type: ignore[arg-type]
         target("jumps by 1.15 that are missed, share", 1.0 - found["jump_x1.15"]["found"], 0.05),  # type: ignore[operator]
         target("NaNs without an alert at their own step, share", 1.0 - found["nan"]["at_their_own_step"], 0.0),  # type: ignore[operator]
         target("improving curves: share of the curve left at the first plateau alert", 1.0 - first, 0.05),
+        target("steady runs with noisy step times that have a throughput alert", float(false_slow), 0.0),
+        target("paces that halve for good and are missed, share", 1.0 - found_slow, 0.05),
         target("processor time of a step, microseconds", step, 30.0),
     ]
 

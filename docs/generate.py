@@ -93,7 +93,17 @@ life = {{ severity = "critical", fire_after = 2 }}
 `TrainerCallback(policy="mine.toml")` and `barograph.init(policy="mine.toml")` raise alerts by it while a model
 trains; `barograph serve --policy`, `barograph watch --policy` and `barograph check --policy` judge by it afterwards:
 the records stay what they are, so that another policy judges the same numbers. A key that nobody knows, or a value out
-of range, is an error that names it. `inf`, or 0 for a lower bound, switches a rule off.
+of range, is an error that names it and says what may stand there.
+
+`enabled = false` in an alert's table switches it off: its condition is not looked for, and its state is `no_data` with
+the reason "switched off by the policy".
+
+```toml
+base = "default"
+
+[alerts.throughput_degraded]
+enabled = false
+```
 
 An alert is raised once its condition was seen `life.fire_after` times in a row, and is over once it was looked for
 `life.resolve_after` times in a row and not seen. Seen again within `life.cooldown_s` seconds of that, it is the same
@@ -438,7 +448,7 @@ def key_rows(kind: type[msgspec.Struct], values: Sequence[msgspec.Struct]) -> li
     rows: list[tuple[str, ...]] = []
     for field in fields(kind):
         inner = table_of(field)
-        if field.encode_name != "recommendation":
+        if not field.encode_name.startswith("recommendation"):
             shown = [f"`{toml_value(getattr(value, field.encode_name))}`" for value in values]
             may_be = "" if inner else type_in_words(field.type)
             rows.append((f"`{field.encode_name}`", *shown, may_be, sentence(inner) if inner else description(field)))
@@ -457,6 +467,8 @@ def threshold_section(name: str, kind: type[msgspec.Struct]) -> str:
     parts = [f"### {name}", sentence(kind)]
     advice = {getattr(value, "recommendation", "") for value in values} - {""}
     parts += [f"What to do: {said}" for said in sorted(advice)]
+    untouched = {getattr(value, "recommendation_untouched", "") for value in values} - {""}
+    parts += [f"What to do if the weights are untouched: {said}" for said in sorted(untouched)]
     parts.append(
         table(("key", *(f"`{policy}`" for policy in SHIPPED), "may be", "what it means"), key_rows(kind, values))
     )

@@ -156,3 +156,19 @@ def test_the_error_covers_the_truth_and_grows_with_dependence() -> None:
 
 def test_points_of_one_step_have_no_slope() -> None:
     assert slope_of(np.ones(9), np.arange(9, dtype=np.float64)) is None
+
+
+def test_a_slope_that_rises_by_noise_is_no_plateau() -> None:
+    for seed in range(30):
+        result = found(noisy(np.full(300, 0.005), seed, noise=0.3), EQUIVALENCE)
+        assert result.expected_gain is not None
+        assert not result.plateau
+        assert result.rising == (result.expected_gain <= -EQUIVALENCE.min_gain)
+
+
+def test_a_negative_gain_is_called_a_rise() -> None:
+    rises = found(noisy(2.0 * np.exp(1e-3 * np.arange(1000)), 0), EQUIVALENCE)
+    assert "raise it by 2" in rises.why
+    assert "-" not in rises.why
+    falls = found(noisy(2.0 * np.exp(-1e-3 * np.arange(1000)), 0), EQUIVALENCE)
+    assert "lower it by 2" in falls.why

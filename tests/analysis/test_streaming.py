@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import median_abs_deviation
 
-from barograph.analysis.streaming import REFRESHED, StreamingLoss, StreamingRule, residual_noise
+from barograph.analysis.streaming import REFRESHED, StreamingLoss, StreamingRule, change_between, residual_noise
 from barograph.analysis.trend import TrendRule, trend
 
 RULE = StreamingRule(
@@ -134,9 +134,43 @@ def test_what_is_not_known_has_a_reason() -> None:
             "loss_change_per_1000",
             "loss_change_low",
             "loss_change_high",
+            "loss_change",
+            "loss_change_steps",
         ),
         "no loss has been seen yet",
     )
     assert fold([math.nan]).reasons()["streaming_ce"] == "none of 1 losses is finite"
     assert fold([1.0] * 40).reasons()["loss_trend"] == "a trend needs 100 losses, and there are 40"
     assert fold([1.0] * 100).reasons() == {}
+
+
+@given(
+    st.lists(st.floats(0.01, 100.0), min_size=1, max_size=300),
+    st.floats(0.1, 10.0),
+)
+def test_a_change_is_that_of_the_ends_whatever_the_scale(losses: list[float], factor: float) -> None:
+    steps = np.arange(len(losses)) * 3
+    found = change_between(steps, np.array(losses))
+    scaled = change_between(steps, factor * np.array(losses))
+    assert found is not None
+    assert scaled is not None
+    assert found.steps == scaled.steps == 3 * (len(losses) - 1)
+    assert found.ratio == pytest.approx(scaled.ratio, rel=1e-9, abs=1e-9)
+    part = max(1, len(losses) // 10)
+    ends = np.median(losses[-part:]) / np.median(losses[:part]) - 1.0
+    assert found.ratio == pytest.approx(float(ends))
+
+
+def test_a_curve_that_fell_and_stays_has_fallen() -> None:
+    found = fold((0.005 + 4.0 * np.exp(-np.arange(400) / 5.0)).tolist()).change
+    assert found is not None
+    assert found.ratio < -0.9
+    assert found.steps >= 380
+
+
+def test_losses_of_zero_or_less_have_no_relative_change_and_say_so() -> None:
+    found = fold([-1.0] * 200)
+    assert found.trend is not None
+    assert found.change is None
+    assert found.reasons()["loss_change"] == "a loss of zero or less has no relative change"
+    assert fold([1.0] * 50).change is None

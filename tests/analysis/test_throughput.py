@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +10,13 @@ from hypothesis import strategies as st
 from barograph.analysis.throughput import StepTiming, Throughput, ThroughputRule
 
 RULE = ThroughputRule(
-    window=50, ema_alpha=0.1, baseline_steps=20, trend_min_steps=20, trend_share=0.10, warm_up_steps=5
+    window=50,
+    ema_alpha=0.1,
+    baseline_steps=20,
+    trend_min_steps=20,
+    trend_share=0.10,
+    warm_up_steps=5,
+    judged_steps=50,
 )
 
 
@@ -124,3 +131,33 @@ def test_counts_beyond_what_a_double_can_sum_are_not_known_and_stop_nothing() ->
     found = fold([timing(1.7e308, 1e-3)] * 100)
     assert (found.current, found.average, found.ema) == (None, None, None)
     assert found.seconds_per_step == pytest.approx(1e-3)
+
+
+@given(st.lists(st.tuples(st.floats(1.0, 1e5), st.floats(0.01, 10.0)), min_size=55, max_size=120))
+def test_the_time_of_a_token_is_a_median_of_the_newest_steps_and_above_its_bound(
+    steps: list[tuple[float, float]],
+) -> None:
+    found = fold([timing(tokens, seconds) for tokens, seconds in steps])
+    usual, surer = found.token_time(confidence=0.5), found.token_time(confidence=0.95)
+    assert usual is not None
+    assert surer is not None
+    times = sorted(seconds / tokens for tokens, seconds in steps[-50:])
+    assert usual.median == surer.median == (times[24] + times[25]) / 2.0
+    assert surer.least <= usual.least <= usual.median
+    assert sum(one < surer.least for one in times) <= 50 / 2 - 1.64 * math.sqrt(50) / 2
+
+
+def test_the_bound_is_below_the_median_as_often_as_it_says() -> None:
+    random = np.random.default_rng(5)
+    below = 0
+    for _ in range(400):
+        found = fold([timing(1000.0, one) for one in np.exp(random.standard_normal(60)).tolist()])
+        usual = found.token_time(confidence=0.9)
+        assert usual is not None
+        below += usual.least < 1e-3
+    assert 0.85 < below / 400 < 0.97
+
+
+def test_too_few_steps_have_no_usual_time_of_a_token() -> None:
+    assert fold([timing(1.0)] * 54).token_time(confidence=0.9) is None
+    assert fold([timing(0.0)] * 100).token_time(confidence=0.9) is None, "no token was trained on"

@@ -1,15 +1,19 @@
 """The advice names what it rests on, and never says stop while there is something left to gain."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from barograph.analysis.plateau import PlateauResult
+from barograph.analysis.streaming import Change
 from barograph.policy import load
-from barograph.policy.advice import Save, Situation, advice, evaluation_falls, schedule_over
+from barograph.policy.advice import advice
 from barograph.policy.evaluation_conditions import Evaluation, Evaluations
 from barograph.policy.learning_rate_conditions import Schedule
+from barograph.policy.situation import Save, Situation, evaluation_falls, schedule_over
 from barograph.records import Alert
 from barograph.records.signals import TrendWord
 
@@ -23,6 +27,7 @@ FLAT = PlateauResult(
     steps=250,
     why="by the last 250 losses, the next 250 steps gain 0.1%, at most 0.5%",
 )
+FELL = Change(ratio=-0.47, steps=200)
 OVER = Schedule(step=1000, rate=1e-6, peak=1e-4)
 
 
@@ -54,7 +59,7 @@ NOW = Situation(
     evaluations=Evaluations(),
     plateau=None,
     trend="unknown",
-    change_per_1000=None,
+    change=None,
     spikes=(),
     saves=(),
 )
@@ -124,6 +129,9 @@ def test_stop_needs_all_three_and_is_sure_only_with_evaluations() -> None:
 
 
 def test_a_schedule_that_decays_and_an_evaluation_that_falls_are_reasons_to_go_on() -> None:
+    unknown = advice(replace(NOW, plateau=FLAT), table=TABLE)[-1]
+    assert "decayed" not in unknown.text, "no learning rate is known"
+    assert unknown.confidence == "low"
     decays = advice(replace(NOW, plateau=FLAT, schedule=Schedule(1000, 5e-5, 1e-4)), table=TABLE)
     assert "has not decayed yet" in decays[-1].text
     falls = advice(replace(NOW, plateau=FLAT, schedule=OVER, evaluations=evaluated(2.0, 1.5)), table=TABLE)
@@ -162,6 +170,79 @@ def test_spikes_and_explosions_lower_the_learning_rate() -> None:
     assert actions(replace(NOW, alerts={"exploding_gradients": fired("exploding_gradients")}))[0] == (
         "lower_learning_rate"
     )
+
+
+def test_spikes_from_which_a_falling_loss_came_back_are_a_remark_first() -> None:
+    came_back = replace(NOW, spikes=(100, 200, 300), trend="improving", change=FELL)
+    go_on, lower = advice(came_back, table=TABLE)
+    assert (go_on.action, lower.action, lower.confidence) == ("continue", "lower_learning_rate", "low")
+    assert go_on.text == (
+        "Continue: the loss fell by 47% over the last 200 steps. It came back after each of 3 spikes, the newest at"
+        " step 300."
+    )
+    assert go_on.confidence == "medium"
+    lasts = replace(came_back, alerts={"loss_spike": fired("loss_spike", first_step=300)})
+    assert [(item.action, item.confidence) for item in advice(lasts, table=TABLE)] == [
+        ("lower_learning_rate", "medium"),
+        ("continue", "medium"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "over", [{"schedule": OVER}, {"total_steps": 1000}, {"total_steps": 1100}, {"total_steps": 500, "ended": True}]
+)
+def test_a_learning_rate_that_ends_anyway_is_not_lowered(over: dict[str, object]) -> None:
+    spiky = replace(NOW, spikes=(100, 200, 300), alerts={"learning_rate_high": fired("learning_rate_high")})
+    assert "lower_learning_rate" in actions(spiky)
+    assert "lower_learning_rate" not in actions(replace(spiky, **over))
+
+
+@given(alert=st.booleans(), schedule=st.sampled_from([None, OVER, Schedule(1000, 5e-5, 1e-4)]), ended=st.booleans())
+def test_an_open_plateau_never_stands_beside_a_loss_that_surely_falls(
+    alert: bool, schedule: Schedule | None, ended: bool
+) -> None:
+    situation = replace(
+        NOW,
+        plateau=None if alert else FLAT,
+        alerts={"plateau": fired("plateau")} if alert else {},
+        schedule=schedule,
+        trend="improving",
+        change=FELL,
+        ended=ended,
+    )
+    for item in advice(situation, table=TABLE):
+        assert item.confidence != "high"
+        assert "fell by" not in item.text
+
+
+def test_a_training_that_is_over_is_spoken_of_in_the_past() -> None:
+    over = replace(NOW, total_steps=1000, trend="improving", change=FELL, ended=True)
+    (item,) = advice(over, table=TABLE)
+    assert item.text == (
+        "Ended at step 1,000 of 1,000. The loss fell by 47% over the last 200 steps: a longer training may gain more."
+    )
+    stopped = replace(over, plateau=FLAT, schedule=OVER, evaluations=evaluated(1.5, 1.0, 1.1, 1.1, 1.1))
+    assert advice(stopped, table=TABLE)[0].text.startswith("Ended, and no more was to be gained")
+    lost = replace(over, alerts={"non_finite_loss": fired("non_finite_loss")})
+    assert "the training ended so" in advice(lost, table=TABLE)[0].text
+
+
+@pytest.mark.parametrize(
+    ("alert", "lost"),
+    [
+        ({}, True),
+        ({"evidence": {"gradient_norm": math.nan}}, True),
+        ({"evidence": {"gradient_norm": 0.0}}, False),
+        ({"state": "recovering"}, False),
+        ({"state": "recovering", "evidence": {"gradient_norm": math.nan}}, False),
+    ],
+)
+def test_only_a_loss_that_may_be_lost_sends_back_to_a_checkpoint(alert: dict[str, object], lost: bool) -> None:
+    found = replace(fired("non_finite_loss"), **alert)
+    items = advice(replace(NOW, alerts={"non_finite_loss": found}, trend="improving", change=FELL), table=TABLE)
+    assert [item.action for item in items] == (["use_checkpoint"] if lost else ["continue"])
+    assert ("lost since" in items[0].text) == lost
+    assert items[0].confidence == ("high" if lost else "medium" if "state" in alert else "low")
 
 
 def test_layers_to_inspect_are_named() -> None:

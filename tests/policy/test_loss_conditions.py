@@ -15,22 +15,34 @@ from barograph.policy.loss_conditions import LossSpikes, masked_loss, non_finite
 
 ROBUST = load("default").alerts.loss_spike
 RATIO = load("contract").alerts.loss_spike
+NAN = load("default").alerts.non_finite_loss
 NON_FINITE = (math.nan, math.inf, -math.inf)
 
 
 @given(loss=st.floats())
 def test_a_loss_is_non_finite_if_it_is_no_number(loss: float) -> None:
-    found = non_finite_loss(7, loss)
+    found = non_finite_loss(7, loss, table=NAN)
     assert found.seen == (not math.isfinite(loss))
     assert (found.step == 7) == bool(found.seen)
 
 
 def test_the_alert_spells_what_the_loss_is() -> None:
-    assert [non_finite_loss(3, loss).title for loss in NON_FINITE] == [
+    assert [non_finite_loss(3, loss, table=NAN).title for loss in NON_FINITE] == [
         "The loss is NaN",
         "The loss is Infinity",
         "The loss is -Infinity",
     ]
+
+
+@given(loss=st.sampled_from(NON_FINITE), norm=st.none() | st.floats())
+def test_weights_are_untouched_only_if_the_gradients_are_known_to_be_numbers(loss: float, norm: float | None) -> None:
+    found = non_finite_loss(3, loss, norm, table=NAN)
+    sound = norm is not None and math.isfinite(norm)
+    assert ("untouched" in found.text) == sound
+    assert ("lost" in found.text) == (not sound)
+    assert found.recommendation == (NAN.recommendation_untouched if sound else "")
+    assert ("labels -100" in found.text) == (sound and math.isnan(loss))
+    assert ("gradient_norm" in found.evidence) == (norm is not None)
 
 
 @given(loss=st.none() | st.floats(), norm=st.none() | st.floats())
@@ -67,7 +79,33 @@ def test_a_shift_is_one_episode_that_began_with_the_jump(table: LossSpikeTable) 
     later = [one for one in found[101:] if one.seen]
     assert (fold.episodes, list(fold.newest)) == (1, [100])
     assert found[100].seen
-    assert all("since step 100" in one.text for one in later)
+    assert later
+    assert all("steps, from step 100 to step" in one.text for one in later)
+    assert all(one.title.startswith("The loss jumped to ") for one in later)
+
+
+@given(heights=st.lists(st.floats(1.5, 20.0), min_size=1, max_size=8), rule=st.sampled_from([ROBUST, RATIO]))
+def test_the_peak_of_an_alert_is_the_greatest_of_its_hits_with_what_was_expected_there(
+    heights: list[float], rule: LossSpikeTable
+) -> None:
+    fold, hits = LossSpikes(rule), list[tuple[float, int]]()
+    losses = [2.0 + 0.01 * math.sin(place) for place in range(60 + 40 * len(heights))]
+    for place, height in enumerate(heights):
+        losses[60 + 40 * place] *= height
+    for step, loss in enumerate(losses):
+        found = fold.update(step, loss)
+        if found.seen:
+            hits.append((loss, step))
+            peak, peak_step = max(hits, key=lambda hit: (hit[0], -hit[1]))
+            assert (found.evidence["peak"], found.evidence["peak_step"]) == (peak, float(peak_step))
+            assert found.evidence["expected"] == pytest.approx(2.0, rel=0.6 if rule is RATIO else 0.05)
+            assert f"{peak:.4g} at step {peak_step} (" in found.title
+            assert found.step == step
+            assert (f"{fold.episodes} spikes" in found.text) == (fold.episodes > 1)
+    fold.forget_alert()
+    for step in range(len(losses), len(losses) + 20):
+        fold.update(step, 2.0 + 0.01 * math.sin(step))
+    assert fold.update(10_000, 9.0).evidence["peak_step"] == 10_000.0, "another alert has its own peak"
 
 
 @pytest.mark.parametrize("table", [ROBUST, RATIO])
@@ -120,10 +158,11 @@ def test_a_plateau_is_what_its_rule_says(said: bool | None, seen: bool | None) -
         steps=100,
         why="by the last 100 losses",
     )
-    found = plateau(9, result, min_gain=0.01)
+    found = plateau(result, min_gain=0.01)
     assert found.seen is seen
     if seen:
         assert found.text == "By the last 100 losses."
+        assert plateau(result, min_gain=0.01, before="It fell.").text == "By the last 100 losses. It fell."
         assert found.evidence["expected_gain_high"] == 0.004
     if seen is None:
         assert found.reason == "by the last 100 losses"

@@ -35,7 +35,7 @@ def test_one_full_gpu_among_many_is_named() -> None:
     found = gpu_memory(sample(gpu(0), gpu(1, vram=96.0), gpu(2, vram=None)), table=SEED.gpu_memory)
     assert found.seen
     assert found.subjects == ("GPU 1",)
-    assert found.evidence == {"gpu0": 50.0, "gpu1": 96.0, "pct_above": 95.0}
+    assert found.evidence == {"gpu0_vram_pct": 50.0, "gpu1_vram_pct": 96.0, "pct_above": 95.0}
     assert gpu_memory(sample(gpu(vram=95.0)), table=SEED.gpu_memory).seen is False
 
 
@@ -79,8 +79,8 @@ def test_a_disk_that_nobody_asked_is_not_empty() -> None:
     assert (found.seen, found.reason) == (None, "the disk hangs")
 
 
-def timed(*seconds: float, tokens: float | None = 1000.0) -> Throughput:
-    fold = Throughput(rules.throughput(load("contract")))
+def timed(*seconds: float, tokens: float | None = 1000.0, policy: str = "contract") -> Throughput:
+    fold = Throughput(rules.throughput(load(policy)))
     for step, one in enumerate(seconds):
         fold.update(step, None, StepTiming(tokens=tokens, seconds=one, data_wait_s=0.25 * one))
     return fold
@@ -95,3 +95,16 @@ def test_a_run_is_slow_below_the_seeds_share_of_its_baseline() -> None:
     assert throughput_degraded(99, timed(*[1.0] * 50, *[1.6] * 50), table=table).seen is False
     assert throughput_degraded(1, timed(), table=table).seen is None
     assert throughput_degraded(99, timed(*[1.0] * 99, tokens=None), table=table).seen is None
+
+
+def test_by_a_median_a_few_slow_steps_are_none_and_many_are() -> None:
+    table = OURS.throughput_degraded
+    some = [1.0] * 130 + [50.0, 1.0, 1.0] * 70
+    assert throughput_degraded(340, timed(*some, policy="default"), table=table).seen is False
+    assert throughput_degraded(340, timed(*some), table=SEED.throughput_degraded).seen, "a sum of seconds is slow"
+    slow = throughput_degraded(400, timed(*[1.0] * 130, *[2.0] * 220, policy="default"), table=table)
+    assert slow.seen
+    assert slow.evidence["share"] == pytest.approx(0.5)
+    assert "median of the last 200 steps" in slow.text
+    early = throughput_degraded(150, timed(*[1.0] * 150, policy="default"), table=table)
+    assert (early.seen, early.reason) == (None, "the tokens of fewer than 200 steps are known")

@@ -1,6 +1,7 @@
 """What a dead or hanging process cannot say of itself."""
 
 import pytest
+from msgspec.structs import replace
 
 from barograph.analysis.run_state import RunState
 from barograph.policy import load
@@ -8,6 +9,7 @@ from barograph.policy.run_conditions import run_crashed, run_silent
 from barograph.records.quantities import RunStateWord
 
 TABLE = load("contract").alerts.run_silent
+CRASHED = load("contract").alerts.run_crashed
 
 
 def state(word: RunStateWord) -> RunState:
@@ -50,6 +52,16 @@ def test_only_a_living_run_is_silent_and_only_a_dead_one_crashed(
     found = run_silent(state(word), step=None, since_step_s=1e6, seconds_per_step=None, table=TABLE)
     assert found.seen is silent
     assert run_crashed(state(word), step=9, silent_s=20.0).seen is crashed
+
+
+def test_what_the_policy_switches_off_is_not_looked_for() -> None:
+    silent = run_silent(
+        state("training"), step=1, since_step_s=1e6, seconds_per_step=None, table=replace(TABLE, enabled=False)
+    )
+    crashed = run_crashed(state("crashed"), step=1, silent_s=20.0, table=replace(CRASHED, enabled=False))
+    for found in (silent, crashed):
+        assert (found.seen, found.reason) == (None, "switched off by the policy")
+    assert run_crashed(state("crashed"), step=1, silent_s=20.0, table=CRASHED).seen
 
 
 def test_a_span_is_said_as_people_do() -> None:

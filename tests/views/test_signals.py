@@ -35,6 +35,7 @@ def test_every_null_has_a_reason_and_nothing_else_has(tmp_path: Path) -> None:
     assert set(nothing.why.values()) == {"there is no run"}
     silent = signals(log(tmp_path, Step(step=1, loss=1.0, time=NOW)), "r", now=NOW)
     assert unexplained(silent) == []
+    assert (silent.loss_change, silent.loss_change_steps) == (None, None)
     assert silent.spikes is None, "none were looked for, which is not none"
     said = Signals(
         step=7,

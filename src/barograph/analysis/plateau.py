@@ -9,9 +9,11 @@ the interval of its slope, drawn on over a horizon of steps to come.
     y = log loss,  b = least-squares slope over the last max(min_steps, share of the curve),  s = its standard error
     gain = 1 - exp(b H),   greatest gain = 1 - exp((b - z s) H)
     H = horizon_share * steps made, but not less than the steps of min_steps losses
-    plateau  if  the greatest gain < min_gain
+    plateau  if  the greatest gain < min_gain  and  gain > -min_gain
 
 This is one half of a test of equivalence (Schuirmann 1987): "no gain was seen" is not enough, a gain must be ruled out.
+The other half is asked of the slope alone: a loss that is so noisy that its slope says "it rises", and whose greatest
+gain is small only for that reason, has not been seen to stay.
 Losses that follow each other depend on each other, so s is that of Newey & West (1987) with a Bartlett kernel and
 floor(4 (n / 100)^(2/9)) lags, over means of blocks. The memory is bounded: when there are too many blocks, neighbours
 are joined.
@@ -151,7 +153,7 @@ class Plateau:
             return _unknown("the losses are all of one step")
         reach = NormalDist().inv_cdf(self._rule.confidence) * line.error
         gain, high = (0.0 - math.expm1(min(700.0, slope * horizon)) for slope in (line.slope, line.slope - reach))
-        rising = high <= -self._rule.min_gain
+        rising = gain <= -self._rule.min_gain
         return PlateauResult(
             plateau=not rising and high < self._rule.min_gain,
             expected_gain=gain,
@@ -159,7 +161,8 @@ class Plateau:
             rising=rising,
             horizon_steps=horizon,
             steps=tail.count,
-            why=f"by the last {tail.count} losses, the next {horizon:.0f} steps gain {gain:.2%}, at most {high:.2%}",
+            why=f"by the last {tail.count} losses, the next {horizon:.0f} steps {_changed(gain)},"
+            f" and at best {_changed(high)}",
         )
 
 
@@ -232,6 +235,11 @@ class _Blocks:
 def _halved(values: list[float]) -> list[float]:
     """The means of neighbours."""
     return [0.5 * first + 0.5 * second for first, second in zip(values[::2], values[1::2], strict=True)]
+
+
+def _changed(gain: float) -> str:
+    """What a relative gain does to the loss, in words: a negative one is a rise."""
+    return f"lower it by {gain:.2%}" if gain >= 0.0 else f"raise it by {-gain:.2%}"
 
 
 def _unknown(why: str) -> PlateauResult:

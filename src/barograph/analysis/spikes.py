@@ -84,6 +84,8 @@ class Spikes:
         self._last_hit: int | None = None
         self.episodes: list[Spike] = []
         """Those that were found, oldest first."""
+        self.hit: Hit | None = None
+        """The newest hit."""
 
     @property
     def firing(self) -> bool:
@@ -100,7 +102,7 @@ class Spikes:
         if expected is not None:
             hit = Hit(place=self._count, step=step, loss=loss, expected=expected)
             self.episodes = joined(self.episodes, hit, last=self._last_hit, merge=self._rule.merge)
-            self._last_hit = self._count
+            self._last_hit, self.hit = self._count, hit
         self._window.append(loss)
         self._count += 1
         return expected is not None

@@ -27,6 +27,8 @@ from barograph.analysis.trend import Trend, TrendRule, trend
 
 Floats = NDArray[np.float64]
 
+_CHANGE = ("loss_change", "loss_change_steps")
+
 REFRESHED = 50
 """The trend is taken anew after one in so many of its losses."""
 
@@ -38,6 +40,13 @@ class StreamingRule(Struct, frozen=True, kw_only=True):
     window: Annotated[int, Meta(ge=4, description="Losses that variance and noise are taken of.")]
     trend_steps: Annotated[int, Meta(ge=20, description="Losses that the trend is taken of, the newest.")]
     trend: Annotated[TrendRule, Meta(description="How the trend is measured.")]
+
+
+class Change(Struct, frozen=True, kw_only=True):
+    """How much a loss changed, from the first tenth of some losses to the last."""
+
+    ratio: Annotated[float, Meta(description="Relative change; -0.5 is half.")]
+    steps: Annotated[int, Meta(description="Steps that it is over.")]
 
 
 class StreamingLoss:
@@ -56,6 +65,7 @@ class StreamingLoss:
         self._mean, self._weight = 0.0, 0.0
         self._trend: Trend | None = None
         self._trend_at = 0
+        self._change: Change | None = None
         self.steps = 0
         """Losses seen, non-finite ones included."""
         self.finite = 0
@@ -125,8 +135,14 @@ class StreamingLoss:
             losses = np.array(self._losses)[first:count]
             found = trend(steps, losses, rule=self._rule.trend)
             self._trend = found if found.word != "unknown" else None
+            self._change = None if self._trend is None else change_between(steps, losses)
             self._trend_at = at
         return self._trend
+
+    @property
+    def change(self) -> Change | None:
+        """How much the loss changed over the losses of the trend; None without a trend, or if it is not relative."""
+        return None if self.trend is None else self._change
 
     def reasons(self) -> dict[str, str]:
         """Field of `Signals` -> why this fold does not know it, for those that it does not know now."""
@@ -143,9 +159,21 @@ class StreamingLoss:
             rule = self._rule.trend
             needed = rule.min_blocks * rule.min_block
             seen = f"a trend needs {needed} losses, and there are {len(self._losses)}"
-            fields = ("loss_trend", "loss_change_per_1000", "loss_change_low", "loss_change_high")
+            fields = ("loss_trend", "loss_change_per_1000", "loss_change_low", "loss_change_high", *_CHANGE)
             why.update(dict.fromkeys(fields, seen if self.finite else nothing))
+        elif self.change is None:
+            why.update(dict.fromkeys(_CHANGE, "a loss of zero or less has no relative change"))
         return why
+
+
+def change_between(steps: NDArray[np.int64], losses: Floats) -> Change | None:
+    """The change from the median of the first tenth of `losses: [losses]`, nats, to that of the last; None if one of
+    them is zero or less. It is what was seen, and no slope: a curve that fell and stays has fallen."""
+    part = max(1, len(losses) // 10)
+    first, last = float(np.median(losses[:part])), float(np.median(losses[-part:]))
+    if not (first > 0.0 and last > 0.0 and math.isfinite(last / first)):
+        return None
+    return Change(ratio=last / first - 1.0, steps=int(steps[-1] - steps[0]))
 
 
 def residual_noise(losses: Floats) -> float:

@@ -12,7 +12,7 @@ long ones. A step whose tokens are not known counts for seconds per step, and fo
 import math
 from collections import deque
 from collections.abc import Iterable
-from statistics import median
+from statistics import NormalDist, median
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -53,6 +53,7 @@ class ThroughputRule(Struct, frozen=True, kw_only=True):
     trend_min_steps: Annotated[int, Meta(ge=4, description="Fewer steps than this have no trend.")]
     trend_share: Annotated[float, Meta(gt=0.0, description="A change of more than this share is a trend.")]
     warm_up_steps: Annotated[int, Meta(ge=0, description="First steps that baseline and trend ignore.")]
+    judged_steps: Annotated[int, Meta(ge=2, description="Steps that the usual time of a token is taken of.")]
 
 
 class ThroughputSample(Struct, frozen=True, kw_only=True):
@@ -65,6 +66,14 @@ class ThroughputSample(Struct, frozen=True, kw_only=True):
     sequence_length: Annotated[Count | None, Meta(description="Greatest length of its sequences.")]
 
 
+class TokenTime(Struct, frozen=True, kw_only=True):
+    """What a token usually takes in the newest steps."""
+
+    median: Annotated[float, Meta(description="Median over the steps of seconds per token.")]
+    least: Annotated[float, Meta(description="Lower bound of that median.")]
+    steps: Annotated[int, Meta(description="Steps that it is of.")]
+
+
 class Throughput:
     """A fold over the steps of one attempt. Rates are tokens a second; each is `None` until it is known."""
 
@@ -72,6 +81,7 @@ class Throughput:
         self._rule = rule
         self._window: deque[StepTiming] = deque(maxlen=rule.window)
         self._compared: deque[StepTiming] = deque(maxlen=max(rule.window, rule.trend_min_steps))
+        self._token_times: deque[float] = deque(maxlen=rule.judged_steps)
         self._samples: deque[ThroughputSample] = deque(maxlen=SAMPLES)
         self._first_rates: list[float] = []
         self._baseline: float | None = None
@@ -110,6 +120,8 @@ class Throughput:
             self._ema_seconds = past * self._ema_seconds + self._rule.ema_alpha * seconds
         if self.steps > self._rule.warm_up_steps:
             self._compared.append(timing)
+            if tokens:
+                self._token_times.append(seconds / tokens)
             if rate is not None and self._baseline is None:
                 self._first_rates.append(rate)
                 if len(self._first_rates) == self._rule.baseline_steps:
@@ -134,6 +146,22 @@ class Throughput:
     def baseline(self) -> float | None:
         """The median rate of the first steps after warming up; it stays as it is once it is known."""
         return self._baseline
+
+    def token_time(self, *, confidence: float) -> TokenTime | None:
+        """The usual time of a token in the newest `judged_steps` steps; None while there are fewer.
+
+        A few slow steps decide a sum of seconds and not a median, and a step with much padding counts as one. The lower
+        bound is the order statistic of rank n / 2 - z sqrt(n) / 2, as half of all steps are below the median whatever
+        their distribution is (Conover 1999, section 3.2); one-sided, of that confidence.
+        """
+        count = len(self._token_times)
+        if count < self._rule.judged_steps:
+            return None
+        ordered = sorted(self._token_times)
+        below = NormalDist().inv_cdf(confidence) * math.sqrt(count) / 2.0
+        return TokenTime(
+            median=median(ordered), least=ordered[max(0, math.floor((count - 1) / 2.0 - below))], steps=count
+        )
 
     @property
     def trend(self) -> TrendWord:

@@ -87,6 +87,13 @@ class AlertLife:
         """Whether there is an alert that is not resolved."""
         return self._alert is not None and self._alert.state != "resolved"
 
+    def goes_on(self, time: float) -> bool:
+        """Whether the condition, seen at `time`, would be the alert that there is and no new one."""
+        if self._alert is None or self._alert.state != "resolved":
+            return self._alert is not None
+        # An end that is still to be written keeps its alert, or nobody would learn of it.
+        return time - self._resolved_at <= self._life.cooldown_s or self._unwritten
+
     def resume(self, alert: Alert) -> None:
         """Go on with an alert that was recorded, as it stood; one that is resolved counts for the cooldown."""
         self._alert = alert
@@ -119,16 +126,15 @@ class AlertLife:
         subjects: Sequence[str] = (),
         *,
         again: bool = False,
+        recommendation: str = "",
     ) -> Alert | None:
-        """The condition holds; the line to write, if one is due. `again`: this was counted, and more is known of it."""
+        """The condition holds; the line to write, if one is due. `again`: this was counted, and more is known of it.
+        `recommendation`: in the place of the policy's, if it is not empty."""
         self._without = None
         self.idle = False
-        before = self._alert
+        before = self._alert if self.goes_on(time) else None
         if before is not None and before.state == "resolved":
             self._in_a_row = 0
-            # An end that is still to be written keeps its alert, or nobody would learn of it.
-            if time - self._resolved_at > self._life.cooldown_s and not self._unwritten:
-                before = None
         if before is None:
             self._in_a_row, self._lines, self._unwritten = 0, 0, False
             self._began_at, self._written_at = time, -math.inf
@@ -146,7 +152,7 @@ class AlertLife:
             condition=self._condition,
             category=self._category,
             state=state,
-            recommendation=self._recommendation,
+            recommendation=recommendation or self._recommendation,
             evidence=evidence,
             subjects=list(subjects[:MOST_SUBJECTS]),
             count=before.count + one if before is not None else 1,
@@ -158,8 +164,9 @@ class AlertLife:
         changed = before is None or before.state != state or (bool(subjects) and not before.subjects)
         return self._line(time, changed=changed)
 
-    def not_seen(self, step: int | None, time: float) -> Alert | None:
-        """The condition was looked for and does not hold; the line to write, if one is due."""
+    def not_seen(self, step: int | None, time: float, *, more: str = "", recommendation: str = "") -> Alert | None:
+        """The condition was looked for and does not hold; the line to write, if one is due. `more` is what follows from
+        that for an alert that fired, and `recommendation` what to do about it now; empty changes nothing."""
         self._without = None
         alert = self._alert
         if alert is None or alert.state == "resolved":
@@ -172,8 +179,11 @@ class AlertLife:
         state: AlertStateWord = "recovering"
         if alert.state == "pending" or self._in_a_row >= self._life.resolve_after:
             state, self._resolved_at, self._in_a_row = "resolved", time, 0
-        self._alert = msgspec.structs.replace(alert, time=time, step=step, state=state)
+        if alert.state == "firing":
+            text = f"{alert.text} {more}".strip()
+            alert = msgspec.structs.replace(alert, text=text, recommendation=recommendation or alert.recommendation)
         changed = state != alert.state
+        self._alert = msgspec.structs.replace(alert, time=time, step=step, state=state)
         line = self._line(time, changed=changed) if changed or self._unwritten else None
         self.idle = state == "resolved" and not self._unwritten
         return line

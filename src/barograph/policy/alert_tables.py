@@ -1,8 +1,7 @@
 """The tables `[alerts.<condition>]` of a policy, and `[layer_activity]`, `[streaming]`, `[throughput]` and `[advice]`
 beside them: what raises an alert while a model trains, how long it must last, and what to do then.
 
-A threshold of `inf`, or 0 for one that is a lower bound, switches its half of a rule off. A condition of which nothing
-is known is `no_data`; it is never `ok`.
+`enabled = false` switches a condition off. One that is, or of which nothing is known, is `no_data`; it is never `ok`.
 """
 
 from typing import Annotated, Literal
@@ -11,6 +10,7 @@ from msgspec import Meta, Struct
 
 from barograph.records.quantities import AlertLevel
 
+Enabled = Annotated[bool, Meta(description="If false, it is not looked for, and its state is `no_data`.")]
 Recommendation = Annotated[str, Meta(min_length=1, description="What to do, in a sentence or two.")]
 
 
@@ -69,13 +69,18 @@ class ThroughputTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class NonFiniteLossTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The loss of a step is NaN or infinite."""
 
+    enabled: Enabled
     life: Life
     recommendation: Recommendation
+    recommendation_untouched: Annotated[
+        str, Meta(min_length=1, description="The same where the gradients of that step were numbers.")
+    ]
 
 
 class MaskedLossTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A loss of exactly zero with gradients that are no numbers: a trainer has hidden a NaN."""
 
+    enabled: Enabled
     life: Life
     recommendation: Recommendation
 
@@ -83,6 +88,7 @@ class MaskedLossTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class LossSpikeTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The loss rises suddenly."""
 
+    enabled: Enabled
     life: Life
     recommendation: Recommendation
     judged_by: Annotated[Literal["ratio", "robust"], Meta(description="ratio: the next two keys; robust: the others.")]
@@ -98,6 +104,7 @@ class LossSpikeTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class ExplodingGradientsTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The norm of the gradients, before clipping, is far too large, or no number."""
 
+    enabled: Enabled
     life: Life
     recommendation: Recommendation
     above: Annotated[float, Meta(gt=0.0, description="A norm above this.")]
@@ -110,6 +117,7 @@ class ExplodingGradientsTable(Struct, frozen=True, kw_only=True, forbid_unknown_
 class VanishingGradientsTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The norm of the gradients is far too small."""
 
+    enabled: Enabled
     life: Life
     recommendation: Recommendation
     below: Annotated[float, Meta(ge=0.0, description="A norm below this.")]
@@ -121,6 +129,7 @@ class VanishingGradientsTable(Struct, frozen=True, kw_only=True, forbid_unknown_
 class DeadLayersTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Layers that take no part in training; which those are says `[layer_activity]`."""
 
+    enabled: Enabled
     life: Life
     recommendation: Recommendation
     active_share_below: Annotated[
@@ -131,6 +140,7 @@ class DeadLayersTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class GradientImbalanceTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The layers' gradients differ by orders of magnitude."""
 
+    enabled: Enabled
     life: Life
     recommendation: Recommendation
     ratio_above: Annotated[float, Meta(gt=1.0, description="The greatest layer norm over the smallest of active ones.")]
@@ -139,6 +149,7 @@ class GradientImbalanceTable(Struct, frozen=True, kw_only=True, forbid_unknown_f
 class PlateauTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The loss does not fall any more."""
 
+    enabled: Enabled
     life: Life
     recommendation: Recommendation
     judged_by: Annotated[
@@ -157,6 +168,7 @@ class PlateauTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class PoorCalibrationTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The expected calibration error of a fixed evaluation is too large."""
 
+    enabled: Enabled
     life: Life
     recommendation: Recommendation
     judged_by: Annotated[
@@ -169,6 +181,7 @@ class PoorCalibrationTable(Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class LearningRateHighTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The learning rate is larger than fine-tuning ever wants."""
 
+    enabled: Enabled
     life: Life
     recommendation: Recommendation
     above: Annotated[float, Meta(gt=0.0, description="A learning rate above this.")]
@@ -177,6 +190,7 @@ class LearningRateHighTable(Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class LearningRateLowTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The learning rate is so small that nothing is learned, and it is not the schedule's end."""
 
+    enabled: Enabled
     life: Life
     recommendation: Recommendation
     below: Annotated[float, Meta(ge=0.0, description="A learning rate below this.")]
@@ -189,14 +203,24 @@ class LearningRateLowTable(Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class ThroughputDegradedTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The run became slower than it was."""
 
+    enabled: Enabled
     life: Life
     recommendation: Recommendation
+    judged_by: Annotated[
+        Literal["rate", "median"],
+        Meta(description="rate: tokens over seconds of `[throughput] window`; median: the next two keys."),
+    ]
+    steps: Annotated[int, Meta(ge=2, description="Steps of whose seconds per token the median is taken, the newest.")]
+    confidence: Annotated[
+        float, Meta(ge=0.5, lt=1.0, description="Of the bound of that median that must be slow enough, one-sided.")
+    ]
     below_share: Annotated[float, Meta(gt=0.0, lt=1.0, description="Below this share of the baseline.")]
 
 
 class ValTrainGapTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The evaluation loss is far above the training loss."""
 
+    enabled: Enabled
     life: Life
     recommendation: Recommendation
     above: Annotated[float, Meta(gt=0.0, description="A gap above this, nats.")]
@@ -207,6 +231,7 @@ class ValTrainGapTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class GpuMemoryTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A GPU's memory is nearly full."""
 
+    enabled: Enabled
     life: Life
     recommendation: Recommendation
     pct_above: Annotated[float, Meta(gt=0.0, le=100.0, description="More of it in use than this, percent.")]
@@ -215,6 +240,7 @@ class GpuMemoryTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class GpuTemperatureTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A GPU is too hot."""
 
+    enabled: Enabled
     life: Life
     recommendation: Recommendation
     above_c: Annotated[float, Meta(gt=0.0, description="A temperature above this, degrees Celsius.")]
@@ -226,6 +252,7 @@ class GpuTemperatureTable(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class DiskFullTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The disk that the run lies on is nearly full."""
 
+    enabled: Enabled
     life: Life
     recommendation: Recommendation
     pct_above: Annotated[float, Meta(gt=0.0, le=100.0, description="More of it in use than this, percent.")]
@@ -235,6 +262,7 @@ class DiskFullTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class ConstantEvaluationTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An evaluation gives the same score again and again: it probably does not measure the model."""
 
+    enabled: Enabled
     life: Life
     recommendation: Recommendation
     evaluations: Annotated[int, Meta(ge=2, description="So many equal scores in a row.")]
@@ -243,6 +271,7 @@ class ConstantEvaluationTable(Struct, frozen=True, kw_only=True, forbid_unknown_
 class RunSilentTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The process lives, and makes no step."""
 
+    enabled: Enabled
     life: Life
     recommendation: Recommendation
     after_s: Annotated[float, Meta(gt=0.0, description="No step for so many seconds, pauses left out.")]
@@ -252,6 +281,7 @@ class RunSilentTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class RunCrashedTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The process ended without saying so, or with an error; when, says `[run_state]`."""
 
+    enabled: Enabled
     life: Life
     recommendation: Recommendation
 

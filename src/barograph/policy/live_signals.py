@@ -20,6 +20,8 @@ OF_LOSSES = (
     "loss_change_per_1000",
     "loss_change_low",
     "loss_change_high",
+    "loss_change",
+    "loss_change_steps",
 )
 OF_PLATEAU = ("plateau", "expected_gain_high")
 OF_THROUGHPUT = (
@@ -49,7 +51,7 @@ NOTHING = {
 
 def with_losses(signals: Signals, fold: StreamingLoss) -> Signals:
     """With what the losses say."""
-    trend = fold.trend
+    trend, change = fold.trend, fold.change
     return replace(
         signals,
         streaming_ce=fold.streaming_ce,
@@ -60,12 +62,15 @@ def with_losses(signals: Signals, fold: StreamingLoss) -> Signals:
         loss_change_per_1000=None if trend is None else trend.change_per_1000,
         loss_change_low=None if trend is None else trend.low,
         loss_change_high=None if trend is None else trend.high,
+        loss_change=None if change is None else change.ratio,
+        loss_change_steps=None if change is None else change.steps,
         why={**signals.why, **fold.reasons()},
     )
 
 
 def with_plateau(signals: Signals, found: PlateauResult) -> Signals:
-    """With what is still to be gained."""
+    """With what is still to be gained. The trend is of more losses than a plateau: where those fell and the newest do
+    not any more, "improving" would be said of what is over."""
     why = {}
     if found.plateau is None:
         why = dict.fromkeys(OF_PLATEAU, found.why)
@@ -74,6 +79,7 @@ def with_plateau(signals: Signals, found: PlateauResult) -> Signals:
     return replace(
         signals,
         plateau=found.plateau,
+        loss_trend="stable" if found.plateau and signals.loss_trend == "improving" else signals.loss_trend,
         expected_gain_high=found.expected_gain_high,
         why={**signals.why, **why},
     )

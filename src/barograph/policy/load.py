@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from barograph.errors import PolicyError
+from barograph.policy.refusal import refusal
 from barograph.policy.tables import Policy
 
 SHIPPED = ("default", "contract")
@@ -24,9 +25,8 @@ def load(policy: str | Path = "default") -> Policy:
     try:
         return msgspec.convert({"name": name, **tables}, Policy)
     except msgspec.ValidationError as error:
-        known = {field.name: [key.name for key in msgspec.structs.fields(field.type)] for field in _table_fields()}
-        listed = "; ".join(f"[{table}] {', '.join(keys)}" for table, keys in known.items())
-        raise PolicyError(str(error), where=_where(policy), advice=f"Known keys: {listed}; and base") from error
+        why = refusal(str(error), tables=tables, policy=Policy)
+        raise PolicyError(why.problem, where=_where(policy), advice=why.advice) from error
 
 
 def _tables(policy: str | Path, *, depth: int) -> dict[str, object]:
@@ -63,10 +63,6 @@ def _parsed(policy: str | Path) -> dict[str, object]:
         raise PolicyError(f"cannot be read: {error.strerror}", where=_where(policy), advice=advice) from error
     except (ValueError, RecursionError) as error:
         raise PolicyError(f"is no TOML: {error}", where=_where(policy)) from error
-
-
-def _table_fields() -> list[msgspec.structs.FieldInfo]:
-    return [field for field in msgspec.structs.fields(Policy) if field.name != "name"]
 
 
 def _where(policy: str | Path) -> str:

@@ -3,9 +3,12 @@
 import math
 from collections import deque
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from barograph.analysis.plateau import PlateauResult
 from barograph.analysis.spikes import SpikeRule, Spikes
-from barograph.policy.alert_tables import LossSpikeTable
+from barograph.policy.alert_tables import LossSpikeTable, NonFiniteLossTable
 from barograph.policy.checked import NOT_SEEN, Checked, unknown
 from barograph.records.quantities import spelled
 
@@ -13,16 +16,36 @@ NOT_PROGRESS = "the loss of reinforcement learning is no measure of progress: lo
 """Why spikes and plateaus of such a loss say nothing (it may be zero at most steps)."""
 
 
-def non_finite_loss(step: int, loss: float) -> Checked:
-    """The loss of a step is NaN or infinite."""
+SOUND_AGAIN = "The losses after it are numbers again: the weights are not lost."
+"""What is said of a loss that was no number, once one is."""
+
+
+def non_finite_loss(
+    step: int, loss: float, gradient_norm: float | None = None, *, table: NonFiniteLossTable
+) -> Checked:
+    """The loss of a step is NaN or infinite. `gradient_norm` is that of the same step; None is not known. Where it is a
+    number, the optimizer put no NaN into the weights: the mean over no labels at all is NaN, and its gradient is 0."""
     if math.isfinite(loss):
-        return NOT_SEEN
+        return Checked(seen=False, text=SOUND_AGAIN, recommendation=table.recommendation_untouched)
     word = spelled(loss)
+    evidence = {"loss": loss} if gradient_norm is None else {"loss": loss, "gradient_norm": gradient_norm}
+    recommendation = ""
+    if gradient_norm is None:
+        after = "the norm of its gradients is not known. If they are no numbers either, the weights are lost"
+    elif math.isfinite(gradient_norm):
+        recommendation = table.recommendation_untouched
+        after = f"the norm of its gradients is {gradient_norm:.4g}, so the weights are untouched by it"
+        if math.isnan(loss):
+            after += "; the batch probably had no label (all labels -100)"
+    else:
+        after = f"the norm of its gradients is {spelled(gradient_norm)}: unless the optimizer left this step out,"
+        after += " the weights are lost"
     return Checked(
         seen=True,
         title=f"The loss is {word}",
-        text=f"The loss of step {step} is {word}: the weights of this step, or of the ones after it, are lost.",
-        evidence={"loss": loss},
+        text=f"The loss of step {step} is {word}, and {after}.",
+        evidence=evidence,
+        recommendation=recommendation,
         step=step,
     )
 
@@ -48,8 +71,29 @@ def masked_loss(step: int, loss: float | None, gradient_norm: float | None) -> C
     )
 
 
+class Episode(Struct, frozen=True, kw_only=True):
+    """Hits of a loss that are so close to each other that they are one spike."""
+
+    first_step: int
+    """Step of the first hit."""
+    last_step: int
+    """Step of the newest."""
+    hits: int
+    """How many there were."""
+    peak: float
+    """The greatest loss of them, nats."""
+    peak_step: int
+    """Its step."""
+    expected: float
+    """What the losses before that step pointed to, nats."""
+
+
 class LossSpikes:
-    """A fold over the losses: whether each is a spike by the policy's rule, and the episodes so far."""
+    """A fold over the losses: whether each is a spike by the policy's rule, and the episodes so far.
+
+    What is said of a spike is said of its peak, whatever came after it; and where one alert has several spikes, of the
+    greatest of them.
+    """
 
     def __init__(self, table: LossSpikeTable) -> None:
         self._table = table
@@ -60,14 +104,29 @@ class LossSpikes:
             min_ratio=table.min_ratio,
             merge=table.merge,
         )
-        self._robust = Spikes(rule) if table.judged_by == "robust" else None
+        self._rule = rule if table.judged_by == "robust" else None
+        self._robust = None if self._rule is None else Spikes(self._rule)
         self._before: deque[float] = deque(maxlen=table.mean_of)
         self._since_hit: int | None = None
         self._seen = 0
+        self._newest: Episode | None = None
+        self._greatest: Episode | None = None
+        self._of_alert = 0
         self.episodes = 0
         """Episodes so far."""
         self.newest: deque[int] = deque(maxlen=64)
         """First steps of the newest episodes, oldest first."""
+
+    def begin_anew(self) -> None:
+        """The curve begins again somewhere else: losses are not compared with those before. Episodes still count."""
+        self._robust = None if self._rule is None else Spikes(self._rule)
+        self._before.clear()
+        self._since_hit = None
+        self._seen = 0
+
+    def forget_alert(self) -> None:
+        """The next spike is an alert of its own, which says nothing of those before."""
+        self._greatest, self._of_alert = None, 0
 
     def update(self, step: int, loss: float) -> Checked:
         """Take one loss in. One that is not finite changes nothing and is no spike."""
@@ -77,15 +136,11 @@ class LossSpikes:
         return self._by_ratio(step, loss) if self._robust is None else self._by_line(self._robust, step, loss)
 
     def _by_line(self, fold: Spikes, step: int, loss: float) -> Checked:
-        hit = fold.update(step, loss)
-        if not hit:
+        if not fold.update(step, loss) or fold.hit is None:
             least = self._table.min_window
             return NOT_SEEN if self._seen > least else unknown(f"fewer than {least} losses are known")
         del fold.episodes[:-1]  # a training may have any number of them
-        episode = fold.episodes[-1]
-        if episode.first_step == step:
-            self._began(step)
-        return self._spike(step, loss, expected=episode.expected, first_step=episode.first_step)
+        return self._hit(step, loss, expected=fold.hit.expected, began=fold.episodes[-1].hits == 1)
 
     def _by_ratio(self, step: int, loss: float) -> Checked:
         table, before = self._table, self._before
@@ -98,36 +153,56 @@ class LossSpikes:
         self._since_hit = None if self._since_hit is None else self._since_hit + 1
         if loss <= table.ratio * mean:
             return NOT_SEEN
-        if self._since_hit is None or self._since_hit > table.merge:
-            self._began(step)
+        began = self._since_hit is None or self._since_hit > table.merge
         self._since_hit = 0
-        return self._spike(step, loss, expected=mean, first_step=self.newest[-1])
+        return self._hit(step, loss, expected=mean, began=began)
 
-    def _began(self, step: int) -> None:
-        self.episodes += 1
-        self.newest.append(step)
+    def _hit(self, step: int, loss: float, *, expected: float, began: bool) -> Checked:
+        before = None if began else self._newest
+        if before is None:
+            self.episodes += 1
+            self._of_alert += 1
+            self.newest.append(step)
+            now = Episode(first_step=step, last_step=step, hits=1, peak=loss, peak_step=step, expected=expected)
+        else:
+            now = replace(before, last_step=step, hits=before.hits + 1)
+            if loss > before.peak:
+                now = replace(now, peak=loss, peak_step=step, expected=expected)
+        self._newest = now
+        greatest = self._greatest
+        if greatest is None or greatest.first_step == now.first_step or now.peak > greatest.peak:
+            greatest = self._greatest = now
+        return self._said(step, greatest, newest=now)
 
-    def _spike(self, step: int, loss: float, *, expected: float, first_step: int) -> Checked:
-        table = self._table
-        times = f", {loss / expected:.2f} times what was expected" if expected > 0.0 else ""
-        since = "" if first_step == step else f" It has been high since step {first_step}."
+    def _said(self, step: int, spike: Episode, *, newest: Episode) -> Checked:
+        table, several = self._table, max(1, self._of_alert)
         robust = table.judged_by == "robust"
+        times = f"{_times(spike.peak / spike.expected)} times the " if spike.expected > 0.0 else "where "
+        pointed = "that the losses before it pointed to" if spike.expected > 0.0 else "was to be expected"
+        text = f"The loss of step {spike.peak_step} is {spike.peak:.4g}, {times}{spike.expected:.4g} {pointed}."
+        if spike.hits > 1:
+            text += f" It was high at {spike.hits} steps, from step {spike.first_step} to step {spike.last_step}."
+        if several > 1:
+            text += f" This is the greatest of {several} spikes; the newest"
+            text += " of them, too." if newest == spike else f" reached {newest.peak:.4g} at step {newest.peak_step}."
         return Checked(
             seen=True,
-            title=f"The loss jumped to {loss:.4g} at step {step}",
-            text=f"The loss of step {step} is {loss:.4g}{times}; those before it let expect {expected:.4g}.{since}",
+            title=f"The loss jumped to {spike.peak:.4g} at step {spike.peak_step} ({spike.expected:.4g} expected)",
+            text=text,
             evidence={
-                "loss": loss,
-                "expected": expected,
-                "episodes": float(self.episodes),
+                "peak": spike.peak,
+                "peak_step": float(spike.peak_step),
+                "expected": spike.expected,
+                "episodes": float(several),
+                "last_step": float(step),
                 **({"sigma": table.sigma, "min_ratio": table.min_ratio} if robust else {"ratio": table.ratio}),
             },
             step=step,
         )
 
 
-def plateau(step: int, result: PlateauResult, *, min_gain: float) -> Checked:
-    """The loss does not fall any more, by the rule that made `result`."""
+def plateau(result: PlateauResult, *, min_gain: float, before: str = "") -> Checked:
+    """The loss does not fall any more, by the rule that made `result`; `before` says how it came there."""
     if result.plateau is None:
         return unknown(result.why)
     if not result.plateau:
@@ -140,7 +215,11 @@ def plateau(step: int, result: PlateauResult, *, min_gain: float) -> Checked:
     return Checked(
         seen=True,
         title="The loss does not fall any more",
-        text=f"{result.why[:1].upper()}{result.why[1:]}.",
+        text=f"{result.why[:1].upper()}{result.why[1:]}.{before and ' '}{before}",
         evidence=evidence,
-        step=step,
     )
+
+
+def _times(ratio: float) -> str:
+    """A ratio as a person says it."""
+    return f"{ratio:.2f}" if ratio < 10.0 else f"{ratio:,.0f}" if ratio < 1e6 else f"{ratio:.3g}"

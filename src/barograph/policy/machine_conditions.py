@@ -14,12 +14,21 @@ from barograph.records.signals import Gpu, Hardware
 
 
 def throughput_degraded(step: int, fold: Throughput, *, table: ThroughputDegradedTable) -> Checked:
-    """The run is slower than it was, in tokens a second."""
+    """The run is slower than it was, in tokens a second; by a median only if the bound of that is slow enough too."""
     baseline, current = fold.baseline, fold.current
     if baseline is None or current is None:
         reasons = fold.reasons()
         return unknown(reasons.get("tokens_per_sec") or reasons.get("tokens_per_sec_baseline", "it is not known"))
-    if baseline <= 0.0 or current >= table.below_share * baseline:
+    fastest, of = current, ""
+    if table.judged_by == "median":
+        usual = fold.token_time(confidence=table.confidence)
+        if usual is None:
+            return unknown(f"the tokens of fewer than {table.steps} steps are known")
+        if usual.least <= 0.0:
+            return NOT_SEEN
+        current, fastest = 1.0 / usual.median, 1.0 / usual.least
+        of = f" (median of the last {usual.steps} steps; at best {fastest:.4g})"
+    if baseline <= 0.0 or fastest >= table.below_share * baseline:
         return NOT_SEEN
     data_wait_share = fold.data_wait_share
     share = current / baseline
@@ -27,13 +36,14 @@ def throughput_degraded(step: int, fold: Throughput, *, table: ThroughputDegrade
     return Checked(
         seen=True,
         title=f"Training runs at {share:.0%} of its speed",
-        text=f"At step {step} it makes {current:.4g} tokens/s, and early in this attempt it made {baseline:.4g}:"
+        text=f"At step {step} it makes {current:.4g} tokens/s{of}, and early in this attempt it made {baseline:.4g}:"
         f" below {table.below_share:.0%} of that.{waits}",
         evidence={
             "tokens_per_sec": current,
-            "baseline": baseline,
+            "baseline_tokens_per_sec": baseline,
             "share": share,
             "below_share": table.below_share,
+            **({"highest_tokens_per_sec": fastest} if table.judged_by == "median" else {}),
             **({} if data_wait_share is None else {"data_wait_share": data_wait_share}),
         },
         step=step,
@@ -55,6 +65,7 @@ def gpu_memory(sample: Hardware, *, table: GpuMemoryTable) -> Checked:
         said=full,
         title="is nearly full",
         subject="memory",
+        unit="vram_pct",
         evidence={"pct_above": table.pct_above},
     )
 
@@ -77,6 +88,7 @@ def gpu_temperature(sample: Hardware, *, table: GpuTemperatureTable) -> Checked:
         said=hot,
         title="is too high",
         subject="temperature",
+        unit="temp_c",
         evidence={"above_c": table.above_c, "below_limit_c": table.below_limit_c},
     )
 
@@ -113,6 +125,7 @@ def _of_gpus(
     said: Callable[[Gpu], str | None],
     title: str,
     subject: str,
+    unit: str,
     evidence: dict[str, float],
 ) -> Checked:
     """One condition over all GPUs: it holds if it holds for one."""
@@ -125,7 +138,7 @@ def _of_gpus(
     found = {f"GPU {gpu.index}": text for gpu in sample.gpus if (text := said(gpu)) is not None}
     if not found:
         return NOT_SEEN
-    values = {f"gpu{gpu.index}": value for gpu in sample.gpus if (value := known(gpu)) is not None}
+    values = {f"gpu{gpu.index}_{unit}": value for gpu in sample.gpus if (value := known(gpu)) is not None}
     return Checked(
         seen=True,
         title=f"The {subject} of {', '.join(found)} {title}",

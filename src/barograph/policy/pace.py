@@ -1,5 +1,7 @@
 """How often something may be written: a few times at once, and then one for each so many seconds."""
 
+import math
+
 
 class Pace:
     """A bucket of permissions that fills with time, by the clock of whoever asks."""
@@ -13,9 +15,9 @@ class Pace:
     def may(self, time: float) -> bool:
         """Whether it may be written at `time`, seconds; if so, it counts as written. A clock that was set back fills
         nothing."""
-        if self._asked_at is not None and time > self._asked_at:
-            self._left = min(self._burst, self._left + (time - self._asked_at) / self._every_s)
-        if self._asked_at is None or time == time:
+        if math.isfinite(time):
+            if self._asked_at is not None and time > self._asked_at:
+                self._left = min(self._burst, self._left + (time - self._asked_at) / self._every_s)
             self._asked_at = time
         if self._left < 1.0:
             return False

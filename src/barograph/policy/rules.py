@@ -50,6 +50,7 @@ def throughput(policy: Policy) -> ThroughputRule:
         baseline_steps=table.baseline_steps,
         trend_min_steps=table.trend_min_steps,
         trend_share=table.trend_share,
+        judged_steps=policy.alerts.throughput_degraded.steps,
         warm_up_steps=policy.streaming.warm_up_steps,
     )
 

@@ -1,8 +1,8 @@
 """Conditions that a dead or hanging process cannot raise itself: whoever reads its log looks for them."""
 
 from barograph.analysis.run_state import RunState
-from barograph.policy.alert_tables import RunSilentTable
-from barograph.policy.checked import NOT_SEEN, Checked, unknown
+from barograph.policy.alert_tables import RunCrashedTable, RunSilentTable
+from barograph.policy.checked import NOT_SEEN, SWITCHED_OFF, Checked, unknown
 
 
 def run_silent(
@@ -15,6 +15,8 @@ def run_silent(
 ) -> Checked:
     """The process lives and makes no step: `since_step_s` seconds since the newest one (or since it began, if there is
     none), pauses left out; `seconds_per_step` is what a step usually takes, None if that is not known."""
+    if not table.enabled:
+        return unknown(SWITCHED_OFF)
     if state.state != "training":
         return unknown(state.reason) if state.state == "idle" else NOT_SEEN
     if since_step_s is None:
@@ -42,8 +44,11 @@ def run_silent(
     )
 
 
-def run_crashed(state: RunState, *, step: int | None, silent_s: float) -> Checked:
-    """The process ended without saying so, or with an error; `silent_s` seconds since its file last grew."""
+def run_crashed(state: RunState, *, step: int | None, silent_s: float, table: RunCrashedTable | None = None) -> Checked:
+    """The process ended without saying so, or with an error; `silent_s` seconds since its file last grew. Without a
+    table nobody has switched it off."""
+    if table is not None and not table.enabled:
+        return unknown(SWITCHED_OFF)
     if state.state == "idle":
         return unknown(state.reason)
     if state.state != "crashed":
@@ -53,7 +58,7 @@ def run_crashed(state: RunState, *, step: int | None, silent_s: float) -> Checke
         seen=True,
         title="The training crashed" + ("" if step is None else f" after step {step}"),
         text=f"{state.reason}.{where}",
-        evidence={"silent_s": silent_s},
+        evidence={"since_last_line_s": silent_s},
         step=step,
     )
 

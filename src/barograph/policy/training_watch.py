@@ -15,12 +15,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from barograph.analysis.layer_activity import LayerActivity, LayerValues
-from barograph.analysis.plateau import Plateau
-from barograph.analysis.streaming import StreamingLoss
+from barograph.analysis.plateau import Plateau, PlateauResult
+from barograph.analysis.streaming import Change, StreamingLoss
 from barograph.analysis.throughput import StepTiming, Throughput
-from barograph.policy import live_signals, rules
-from barograph.policy.advice import Save, Situation, advice
-from barograph.policy.checked import Checked, unknown
+from barograph.policy import live_signals, rules, watched_parts
+from barograph.policy.advice_watch import AdviceWatch
+from barograph.policy.checked import NOT_SEEN, Checked, unknown
 from barograph.policy.evaluation_watch import EvaluationWatch
 from barograph.policy.gradient_watch import GradientWatch
 from barograph.policy.learning_rate_conditions import (
@@ -33,6 +33,7 @@ from barograph.policy.logged_names import logged
 from barograph.policy.loss_conditions import NOT_PROGRESS, LossSpikes, masked_loss, non_finite_loss, plateau
 from barograph.policy.machine_conditions import disk_full, gpu_memory, gpu_temperature, throughput_degraded
 from barograph.policy.pace import Pace
+from barograph.policy.situation import Save, Situation
 from barograph.policy.tables import Policy
 from barograph.policy.watched_conditions import WatchedConditions, fired
 from barograph.records import Advice, Alert, Hardware, Record, Signals
@@ -49,43 +50,6 @@ SAVES = 256
 LOOKS = 5
 """The throughput is looked at so often while its window is filled once: a single step that hangs is in it for no more
 looks than that."""
-
-_CONDITIONS: dict[str, tuple[str, ...]] = {
-    "non_finite_loss": ("non_finite_loss",),
-    "masked_loss": ("masked_loss",),
-    "spikes": ("loss_spike",),
-    "plateau": ("plateau",),
-    "gradients": ("exploding_gradients", "vanishing_gradients"),
-    "learning_rate": ("learning_rate_high", "learning_rate_low"),
-    "throughput": ("throughput_degraded",),
-    "layers": ("dead_layers", "gradient_imbalance"),
-    "evaluations": ("val_train_gap",),
-    "calibration": ("poor_calibration",),
-    "scores": ("constant_evaluation",),
-    "gpu_memory": ("gpu_memory",),
-    "gpu_temperature": ("gpu_temperature",),
-    "disk_full": ("disk_full",),
-}
-"""Part -> the conditions that it looks for."""
-
-_FIELDS: dict[str, tuple[str, ...]] = {
-    "losses": live_signals.OF_LOSSES,
-    "plateau": live_signals.OF_PLATEAU,
-    "throughput": live_signals.OF_THROUGHPUT,
-    "evaluations": live_signals.OF_EVALUATIONS,
-    "advice": ("advice",),
-}
-"""Part -> the fields of `Signals` that it fills."""
-
-_WITHOUT: dict[str, tuple[str, ...]] = {
-    "gradient_norm": ("exploding_gradients", "vanishing_gradients"),
-    "learning_rate": ("learning_rate_high", "learning_rate_low"),
-    "tokens_per_sec": ("throughput_degraded",),
-    "layers": ("dead_layers", "gradient_imbalance"),
-    "validation_loss": ("val_train_gap",),
-    "hardware": ("gpu_memory", "gpu_temperature", "disk_full"),
-}
-"""Field, or what is observed -> conditions that know nothing without it."""
 
 
 class _TokensSeen(Struct, frozen=True):
@@ -120,6 +84,9 @@ class TrainingWatch:
         self._conditions = WatchedConditions(policy, new_id=new_id or (lambda: secrets.token_hex(8)))
         self._losses = StreamingLoss(rules.streaming(policy))
         self._plateau = Plateau(rules.plateau(policy))
+        self._plateau_result: PlateauResult | None = None
+        self._flat = NOT_SEEN
+        self._sound = non_finite_loss(0, 0.0, table=policy.alerts.non_finite_loss)
         self._spikes = LossSpikes(policy.alerts.loss_spike)
         self._gradients = GradientWatch(policy, self._conditions)
         self._evaluations = EvaluationWatch(policy, self._conditions)
@@ -134,7 +101,7 @@ class TrainingWatch:
         self._unavailable: dict[str, str] = {}
         self._pace = Pace(burst=20, every_s=1.0)
         self._signals_at = -math.inf
-        self._advice: Advice | None = None
+        self._advice = AdviceWatch(policy)
         self.throughput = Throughput(rules.throughput(policy))
         """Rates and samples as they stand."""
         self.total_steps = total_steps
@@ -159,6 +126,10 @@ class TrainingWatch:
             self._norms_of_steps = True
             self._guarded("gradients", self._gradients.update, step, time, gradient_norm)
         if loss is not None:
+            if step < newest.loss_step:
+                # The steps went back: what comes now is no continuation, and its level no jump.
+                self._spikes.begin_anew()
+                self._plateau = Plateau(rules.plateau(self._policy))
             newest.loss_step, newest.loss = step, loss
             self._guarded("losses", self._losses.update, step, loss)
             self._guarded("non_finite_loss", self._look_at_loss, step, time, loss)
@@ -189,8 +160,10 @@ class TrainingWatch:
             self._guarded("learning_rate", self._look_at_rate, step, time, said.learning_rate)
         if said.gradient_norm is not None and not self._norms_of_steps:
             self._guarded("gradients", self._gradients.update, step, time, said.gradient_norm)
-            if newest.loss_step == step:
+            if newest.loss_step == step and newest.loss is not None:
                 self._guarded("masked_loss", self._look_for_mask, step, time)
+                if not math.isfinite(newest.loss):
+                    self._guarded("non_finite_loss", self._look_at_loss, step, time, newest.loss, again=True)
         if said.token_entropy is not None:
             newest.token_entropy = said.token_entropy
         if said.top1_probability is not None:
@@ -249,14 +222,14 @@ class TrainingWatch:
         """Why a field of `Signals`, a condition, `layers` or `hardware` is not measured."""
         self._unavailable[name] = reason
         words = self._conditions.words()
-        for condition in _WITHOUT.get(name, (name.removeprefix("conditions."),)):
+        for condition in watched_parts.WITHOUT.get(name, (name.removeprefix("conditions."),)):
             if words.get(condition) == "no_data":
                 self._conditions.unknown(condition, reason)
 
     def end(self, time: float) -> list[Record]:
         """The last lines: counts that are still to be told, the signals and the advice."""
         self._conditions.end(time)
-        return self._due(time, at_once=True)
+        return self._due(time, ended=True)
 
     def signals(self, step: int, time: float) -> Signals:
         """Everything that is known at `step`."""
@@ -283,7 +256,9 @@ class TrainingWatch:
         for part, with_it in parts.items():
             told = self._guarded(part, with_it, told) or told
         told = replace(told, conditions=self._conditions.words())
-        failed = {field: reason for part, reason in self._failed.items() for field in _FIELDS.get(part, ())}
+        failed = {
+            field: reason for part, reason in self._failed.items() for field in watched_parts.FIELDS.get(part, ())
+        }
         return live_signals.explained(told, {**self._unavailable, **self._conditions.reasons(), **failed})
 
     @property
@@ -299,24 +274,40 @@ class TrainingWatch:
     @property
     def advice(self) -> Advice | None:
         """The newest advice; None before the first."""
-        return self._advice
+        return self._advice.newest
 
-    def _look_at_loss(self, step: int, time: float, loss: float) -> None:
-        self._conditions.judge("non_finite_loss", non_finite_loss(step, loss), step=step, time=time)
+    def _look_at_loss(self, step: int, time: float, loss: float, *, again: bool = False) -> None:
+        table, norm = self._policy.alerts.non_finite_loss, self._gradients.norm_at(step)
+        found = self._sound if math.isfinite(loss) else non_finite_loss(step, loss, norm, table=table)
+        self._conditions.judge("non_finite_loss", found, step=step, time=time, again=again)
 
     def _look_for_mask(self, step: int, time: float) -> None:
         found = masked_loss(step, self._newest.loss, self._gradients.norm_at(step))
         self._conditions.judge("masked_loss", found, step=step, time=time)
 
     def _look_for_spike(self, step: int, time: float, loss: float) -> None:
+        if not self._conditions.goes_on("loss_spike", time):
+            self._spikes.forget_alert()
         found = self._spikes.update(step, loss)
         self._conditions.judge("loss_spike", unknown(NOT_PROGRESS) if self._rewards else found, step=step, time=time)
 
     def _look_for_plateau(self, step: int, time: float, loss: float) -> None:
         self._plateau.update(step, loss)
-        gain = self._policy.alerts.plateau.min_gain
-        found = unknown(NOT_PROGRESS) if self._rewards else plateau(step, self._plateau.result, min_gain=gain)
-        self._conditions.judge("plateau", found, step=step, time=time)
+        result = self._plateau.result
+        if self._rewards:
+            self._flat = unknown(NOT_PROGRESS)
+        elif result is not self._plateau_result:  # it is drawn anew now and then
+            gain = self._policy.alerts.plateau.min_gain
+            self._flat = plateau(result, min_gain=gain, before=self._fell_before() if result.plateau else "")
+            self._plateau_result = result
+        self._conditions.judge("plateau", self._flat, step=step, time=time)
+
+    def _fell_before(self) -> str:
+        """What a loss that stays did before, if it fell."""
+        trend, change = self._losses.trend, self._losses.change
+        if trend is None or change is None or trend.word != "improving" or change.ratio >= 0.0:
+            return ""
+        return f"Over the last {change.steps:,} steps it did fall, by {-change.ratio:.1%}; the newest of them do not."
 
     def _look_at_rate(self, step: int, time: float, rate: float) -> None:
         alerts = self._policy.alerts
@@ -344,26 +335,30 @@ class TrainingWatch:
         pace = StepTiming(tokens=(tokens - before.tokens) / steps, seconds=(time - before.time) / steps)
         self._look_at_speed(step, time, pace)
 
-    def _due(self, time: float, *, at_once: bool = False) -> list[Record]:
+    def _due(self, time: float, *, ended: bool = False) -> list[Record]:
         """The records to write now: alerts when there are any, signals and advice now and then."""
-        conditions = self._conditions
+        conditions, step = self._conditions, self._newest.step
         since = time - self._signals_at
         waited = (
             since >= SIGNALS_S or since < -SIGNALS_S
         )  # a clock may be set back, and observers are not quite in step
-        if not (at_once or waited or (conditions.changed and self._pace.may(time))):
-            if not conditions.lines:
-                return []
-            lines, conditions.lines = conditions.lines, []
-            return [*lines]
-        told = self.signals(self._newest.step, time)
-        new = self._guarded("advice", self._advised, told)
-        lines, conditions.lines, conditions.changed = conditions.lines, [], False
-        self._signals_at = time
-        return [*lines, told] if new is None else [*lines, told, new]
+        at_once = ended or waited or (conditions.changed and self._pace.may(time))
+        said: list[Record] = []
+        if at_once or self._advice.stale(step, total_steps=self.total_steps):
+            told = self.signals(step, time)
+            new = self._guarded("advice", self._advised, told, ended=ended)
+            said = [*([told] if at_once else []), *([] if new is None else [new])]
+        if at_once:
+            conditions.changed = False
+            self._signals_at = time
+        lines, conditions.lines = conditions.lines, []
+        return [*lines, *said]
 
-    def _advised(self, told: Signals) -> Advice | None:
-        """New advice, if it says something else than the last."""
+    def _advised(self, told: Signals, *, ended: bool) -> Advice | None:
+        """New advice, if it is to be written."""
+        change = None
+        if told.loss_change is not None and told.loss_change_steps is not None and not self._rewards:
+            change = Change(ratio=told.loss_change, steps=told.loss_change_steps)
         situation = Situation(
             step=told.step,
             total_steps=self.total_steps,
@@ -372,18 +367,14 @@ class TrainingWatch:
             evaluations=self._evaluations.losses,
             plateau=None if "plateau" in self._failed or self._rewards else self._plateau.result,
             trend="unknown" if self._rewards else told.loss_trend,
-            change_per_1000=told.loss_change_per_1000,
-            spikes=() if self._rewards else tuple(self._spikes.newest),
+            change=change,
+            spikes=() if self._rewards or self._conditions.off("loss_spike") else tuple(self._spikes.newest),
             saves=tuple(self._saves),
             own=self._newest.own_alert,
             own_count=self._newest.own_alerts,
+            ended=ended,
         )
-        items = advice(situation, table=self._policy.advice)
-        before = [] if self._advice is None else self._advice.items
-        self._advice = Advice(time=told.time, step=told.step, items=items, policy=self._policy.name)
-        told_before = [(one.action, one.subjects, one.confidence) for one in before]
-        same = told_before == [(one.action, one.subjects, one.confidence) for one in items]
-        return None if same else self._advice
+        return self._advice.update(situation, time=told.time)
 
     def _guarded(self, part: str, look: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
         """What `look` returns; None if this part has failed, now or before."""
@@ -394,6 +385,6 @@ class TrainingWatch:
         except Exception as error:  # noqa: BLE001 - a fold that fails must not break the others, nor the training
             reason = f"it could not be derived: {type(error).__name__}: {error}"[:300]
             self._failed[part] = reason
-            for condition in _CONDITIONS.get(part, ()):
+            for condition in watched_parts.CONDITIONS.get(part, ()):
                 self._conditions.failed(condition, reason)
             return None

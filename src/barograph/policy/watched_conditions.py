@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from barograph.policy.alert_life import AlertLife
-from barograph.policy.checked import Checked
+from barograph.policy.checked import SWITCHED_OFF, Checked
 from barograph.policy.tables import Policy
 from barograph.records.alerts import Alert, AlertCategory
 from barograph.records.signals import ConditionWord
@@ -68,14 +68,18 @@ class WatchedConditions:
         self.changed = False
         """Whether a condition's state changed; whoever tells of it sets it back."""
         self._reasons: dict[str, str] = {}
+        self._off: frozenset[str] = frozenset()
         self._lives = {name: life_of(name, policy, new_id=new_id) for name in NOT_YET}
         for name, reason in NOT_YET.items():
             self.unknown(name, reason)
+        self._off = frozenset(name for name in NOT_YET if not getattr(policy.alerts, name).enabled)
+        self._reasons.update(dict.fromkeys(self._off, SWITCHED_OFF))
 
     def judge(self, name: str, checked: Checked, *, step: int | None, time: float, again: bool = False) -> None:
-        """One look at a condition; `again`: what is seen was counted before, and more is known of it now."""
+        """One look at a condition; `again`: what is seen was counted before, and more is known of it now. One that is
+        switched off stays as it is."""
         life = self._lives[name]
-        if checked.seen is False and life.idle:
+        if (checked.seen is False and life.idle) or name in self._off:
             return
         if checked.seen is None:
             self.unknown(name, checked.reason)
@@ -85,9 +89,18 @@ class WatchedConditions:
             return
         step = checked.step if checked.step is not None else step
         if checked.seen:
-            line = life.seen(step, time, checked.title, checked.text, checked.evidence, checked.subjects, again=again)
+            line = life.seen(
+                step,
+                time,
+                checked.title,
+                checked.text,
+                checked.evidence,
+                checked.subjects,
+                again=again,
+                recommendation=checked.recommendation,
+            )
         else:
-            line = life.not_seen(step, time)
+            line = life.not_seen(step, time, more=checked.text, recommendation=checked.recommendation)
         self._reasons.pop(name, None)
         if line is not None:
             self.lines.append(line)
@@ -97,13 +110,15 @@ class WatchedConditions:
         """Nothing is known of a condition now, and why."""
         life = self._lives[name]
         before = life.word
-        if before != "error":
+        if before != "error" and name not in self._off:
             life.no_data()
             self._reasons[name] = reason
             self.changed = self.changed or life.word != before
 
     def failed(self, name: str, reason: str) -> None:
         """What looks for a condition failed: it is not looked for any more."""
+        if name in self._off:
+            return
         self._lives[name].error()
         self._reasons[name] = reason
         self.changed = True
@@ -115,6 +130,14 @@ class WatchedConditions:
     def current(self, name: str) -> Alert | None:
         """The open alert of a condition."""
         return self._lives[name].current
+
+    def goes_on(self, name: str, time: float) -> bool:
+        """Whether a condition that is seen at `time` would be the alert that there is, and no new one."""
+        return self._lives[name].goes_on(time)
+
+    def off(self, name: str) -> bool:
+        """Whether the policy has switched a condition off."""
+        return name in self._off
 
     @property
     def active(self) -> list[Alert]:

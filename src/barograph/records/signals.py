@@ -30,6 +30,10 @@ class Signals(Struct, frozen=True, kw_only=True, tag_field="type", tag="signals"
     loss_change_per_1000: Annotated[Measure, Meta(description="Relative change of the loss per 1,000 steps.")] = None
     loss_change_low: Annotated[Measure, Meta(description="Lower end of its interval.")] = None
     loss_change_high: Annotated[Measure, Meta(description="Upper end of its interval.")] = None
+    loss_change: Annotated[
+        Measure, Meta(description="Relative change of the loss from the first tenth of the trend's losses to the last.")
+    ] = None
+    loss_change_steps: Annotated[Count | None, Meta(description="Steps that this change is over.")] = None
     plateau: Annotated[
         bool | None, Meta(description="Whether no more than a negligible gain is to be expected; null: cannot tell.")
     ] = None

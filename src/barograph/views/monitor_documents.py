@@ -254,6 +254,10 @@ class SignalsNow(Struct, frozen=True, kw_only=True):
     ]
     loss_change_low: Annotated[float | None, Meta(description="Lower end of its interval.")]
     loss_change_high: Annotated[float | None, Meta(description="Upper end of its interval.")]
+    loss_change: Annotated[
+        float | None, Meta(description="Relative change of the loss over the newest steps; negative is a fall.")
+    ]
+    loss_change_steps: Annotated[Count | None, Meta(description="How many steps those are.")]
     plateau: Annotated[bool | None, Meta(description="Whether only a negligible gain is to be expected.")]
     expected_gain_high: Annotated[float | None, Meta(description="Upper bound of the relative gain to be expected.")]
     spikes: Annotated[Count | None, Meta(description="Episodes of spikes so far.")]

@@ -169,7 +169,12 @@ class Sentinel:
                 seconds_per_step=seconds_per_step,
                 table=self._policy.alerts.run_silent,
             ),
-            "run_crashed": run_crashed(state, step=newest.current_step, silent_s=newest.silent_s(now)),
+            "run_crashed": run_crashed(
+                state,
+                step=newest.current_step,
+                silent_s=newest.silent_s(now),
+                table=self._policy.alerts.run_crashed,
+            ),
         }
 
     def _lives_of(

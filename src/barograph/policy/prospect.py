@@ -1,0 +1,131 @@
+"""Why to go on with a training, in a sentence, and what happened on its way; of one that is over, what there was still
+to gain."""
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from barograph.analysis.streaming import Change
+from barograph.policy import situation
+from barograph.policy.alert_tables import AdviceTable
+from barograph.policy.situation import Situation
+from barograph.records.alerts import AdviceItem, Confidence
+
+
+def go_on(now: Situation, *, table: AdviceTable, alone: bool) -> AdviceItem:
+    """The advice to go on; of a training that is over, what it was worth to go on with it. `alone`: whether nothing
+    else is advised, without which it is not that sure."""
+    because = [
+        *situation.of_trend(now),
+        *situation.of_plateau(now),
+        *situation.of_schedule(now),
+        *situation.of_evaluations(now),
+        *situation.of_own(now),
+    ]
+    reason = _reason(now, table=table)
+    text, confidence = reason.going, reason.confidence
+    if now.ended:
+        planned = "" if now.total_steps is None else f" of {now.total_steps:,}"
+        text = f"Ended at step {now.step:,}{planned}. {reason.ended}"
+    remarks = [*_remarks(now, table=table)]
+    if (remarks or not alone) and confidence == "high":
+        confidence = "medium"
+    return AdviceItem(
+        action="continue",
+        text=" ".join([text, *remarks]),
+        confidence=confidence,
+        because=[*because, *(situation.of_alert(alert) for alert in situation.no_numbers(now))] or [f"step {now.step}"],
+    )
+
+
+class _Reason(Struct, frozen=True):
+    """Why to go on."""
+
+    going: str
+    """While it trains."""
+    ended: str
+    """Of a training that is over."""
+    confidence: Confidence
+    """How sure it is."""
+
+
+def _reason(now: Situation, *, table: AdviceTable) -> _Reason:
+    labels = [alert for alert in situation.no_numbers(now) if alert.state == "firing"]
+    if labels:
+        return _Reason(
+            "Continue, but look at the labels of the newest batches first.",
+            "Look at the labels before you train again.",
+            "medium" if labels[0].count == 1 else "low",
+        )
+    newest = now.evaluations.count > 1 and now.evaluations.since_best == 0
+    late = now.evaluations.count > 0 and not situation.evaluation_falls(now, table=table)
+    if "plateau" in now.alerts or (now.plateau is not None and now.plateau.plateau):
+        return _flat(now, table=table)
+    if now.trend == "improving" and late:
+        return _Reason(
+            "Continue only for a reason of yours: the training loss falls, and the evaluation loss does not.",
+            "The training loss still fell, and the evaluation loss did not: more steps would not have helped.",
+            "low",
+        )
+    if now.trend == "improving":
+        fell = "the loss falls" if now.change is None else _fell(now.change)
+        ended = "The loss still fell" if now.change is None else f"{fell[:1].upper()}{fell[1:]}"
+        return _Reason(f"Continue: {fell}.", f"{ended}: a longer training may gain more.", "high")
+    if newest:
+        ended = "The evaluation loss still fell: a longer training may gain more."
+        return _Reason("Continue: the evaluation loss falls.", ended, "high")
+    if now.trend == "degrading":
+        return _Reason(
+            "Continue, and watch the evaluation loss: the training loss rises.",
+            "The training loss rose at the end: compare an earlier checkpoint before you use the last one.",
+            "low",
+        )
+    if now.trend == "stable":
+        return _Reason(
+            "Continue: nothing says that the loss has stopped falling for good.",
+            "The loss hardly changed at the end, and nothing says that it had stopped falling for good.",
+            "medium",
+        )
+    return _Reason("Continue: too little is known yet to say more.", "Too little is known of it to say more.", "low")
+
+
+def _flat(now: Situation, *, table: AdviceTable) -> _Reason:
+    """The training loss falls no more: what else may come."""
+    ended = "The training loss did not fall any more"
+    if situation.evaluation_falls(now, table=table):
+        going = "Continue: the training loss is flat, and the evaluation loss may still fall."
+        return _Reason(going, f"{ended}, and the evaluation loss still might.", "medium")
+    if situation.schedule_over(now, table=table):
+        going = "Continue only if an evaluation says so: the training loss hardly falls, and the schedule is over."
+        return _Reason(going, f"{ended}, and the schedule was over.", "low")
+    if now.schedule is None:
+        going = (
+            "Continue for now, and look at an evaluation: the training loss is flat, and no learning rate is"
+            " logged that would say whether its schedule is over."
+        )
+        return _Reason(going, f"{ended}.", "low")
+    going = "Continue: the training loss is flat, and the learning rate has not decayed yet."
+    return _Reason(going, f"{ended}; the learning rate had not decayed yet.", "medium")
+
+
+def _remarks(now: Situation, *, table: AdviceTable) -> Iterator[str]:
+    """What happened on the way and is over."""
+    for alert in situation.no_numbers(now):
+        at = f"{alert.count} times since" if alert.count > 1 else "at"
+        when = f"The loss was no number {at} step {alert.first_step}"
+        if alert.state == "firing":
+            yield f"{when}, and the gradients were: the weights are untouched."
+        else:
+            yield f"{when}, and is a number again: the weights are not lost."
+    recent = situation.recent_spikes(now)
+    if len(recent) >= table.lower_after_spikes and situation.recovered(now):
+        yield f"It came back after each of {len(recent)} spikes, the newest at step {recent[-1]}."
+
+
+def _fell(change: Change) -> str:
+    """The change of a falling loss in words, over what was seen."""
+    fall = -change.ratio
+    if fall <= 0.0:
+        return "the loss falls"
+    digits = 2 if fall >= 0.99 else 0 if fall >= 0.1 else 1
+    return f"the loss fell by {fall:.{digits}%} over the last {change.steps:,} steps"
