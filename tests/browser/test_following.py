@@ -115,6 +115,7 @@ def test_the_first_chart_is_there_within_a_second(begin_run: BeginRun, serve: Se
     assert min(waits) <= FIRST_CHART_MS
 
 
+@pytest.mark.slow
 def test_polls_bring_only_what_is_new(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
     run = begin_run("alpha", total_steps=6000)
     run.train(1, 5000)

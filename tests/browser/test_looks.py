@@ -112,7 +112,7 @@ def test_axe_finds_nothing(url: str, watch: Watch, axe: str, size: tuple[int, in
 
 
 @pytest.mark.parametrize("dark", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["light", "dark"])
-@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+@pytest.mark.parametrize("size", [DESK, pytest.param(PHONE, marks=pytest.mark.slow)], ids=["desk", "phone"])
 def test_axe_finds_nothing_on_the_charts_of_several_runs(
     url: str, begin_run: BeginRun, watch: Watch, axe: str, size: tuple[int, int], dark: bool
 ) -> None:

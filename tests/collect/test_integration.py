@@ -44,7 +44,7 @@ Trainer(model=model, args=args, train_dataset=data).train()
 @pytest.mark.parametrize(
     "order",
     [
-        "import sys, barograph, transformers",
+        pytest.param("import sys, barograph, transformers", marks=pytest.mark.slow),
         pytest.param("import sys, transformers, barograph", marks=pytest.mark.slow),
         "import sys, transformers.trainer, barograph",
     ],

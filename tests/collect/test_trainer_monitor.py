@@ -507,7 +507,13 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("broken", BROKEN)
+OFTEN = {"layers", "batches", "watch"}
+"""Those that every run of the tests breaks; the others are alike, and take as long."""
+
+
+@pytest.mark.parametrize(
+    "broken", [one if one in OFTEN else pytest.param(one, marks=pytest.mark.slow) for one in BROKEN]
+)
 def test_a_collector_that_raises_is_left_out_once_and_training_is_bit_identical(
     tmp_path: Path, broken: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

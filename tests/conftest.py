@@ -1,0 +1,6 @@
+"""What all tests share: a slow machine is no failure of a law."""
+
+from hypothesis import settings
+
+settings.register_profile("any-machine", deadline=None)
+settings.load_profile("any-machine")
