@@ -221,7 +221,10 @@ class Feed {
     if (this.refusal !== null && performance.now() < this.#refusedUntil) return;
     const changed = this.#detailDue && performance.now() - this.#detailAskedAt >= DETAIL_SPACING;
     const early = this.detail === null || changed || recovered || now - this.detailAt >= this.#detailPeriod();
-    if (early) this.#detailAskedAt = performance.now();
+    if (early) {
+      this.#detailAskedAt = performance.now();
+      this.#detailDue = false; // what is told from here on may not be in the answer
+    }
     const [live, detail] = await Promise.all([
       ask<LiveStatus>(`api/status/live?run=${encodeURIComponent(run)}`),
       early ? ask<RunDetail>(`api/runs/${encodeURIComponent(run)}`) : null,
@@ -238,7 +241,6 @@ class Feed {
     if (detail) {
       this.detail = detail;
       this.detailAt = Date.now();
-      this.#detailDue = false;
     }
     await this.#refreshCompared(early || recovered);
     if (recovered || (wasBuilding && !this.building)) {
