@@ -40,7 +40,10 @@ def test_after_an_overflow_of_the_queue_the_watch_goes_on_and_what_is_said_once_
     run.log({"loss": 1.0}, step=0)
     writer.append(None, gate)
     assert entered.wait(10.0)
-    time.sleep(0.1)  # the pulse is in the queue
+    deadline = time.monotonic() + 10.0
+    while not writer._queue:  # the pulse; one that came later would take the place of a value
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
     run.alert("mine")
     run.checkpoint(1, tmp_path / "checkpoint-1")
     run.set_total_steps(5_000)

@@ -244,13 +244,17 @@ def test_a_redirect_is_not_followed(receiver: MakeReceiver, webhook: MakeWebhook
 
 
 @pytest.mark.parametrize(
-    ("answer", "detail"), [("hang", "no answer within 0.2 s"), ("drip", "no whole answer within 0.5 s")]
+    ("answer", "patience", "detail"),
+    [
+        ("hang", QUICK, "no answer within 0.2 s"),
+        ("drip", Patience(answer_s=5.0, try_s=0.5, pauses_s=QUICK.pauses_s), "no whole answer within 0.5 s"),
+    ],
 )
 def test_one_that_hangs_makes_nobody_wait(
-    receiver: MakeReceiver, webhook: MakeWebhook, answer: str, detail: str
+    receiver: MakeReceiver, webhook: MakeWebhook, answer: str, patience: Patience, detail: str
 ) -> None:
     server = receiver(answer)
-    sender, told = webhook(server.origin)
+    sender, told = webhook(server.origin, patience=patience)
     slowest = 0.0
     for number in range(20):
         began = time.perf_counter()
