@@ -365,9 +365,9 @@ def timed() -> Iterator[dict[str, float]]:
             after=None if after is None else wrapped(after),
         )
 
-    def counted(self: LayerGradients, *given: object) -> None:
+    def counted(self: LayerGradients, *given: object, **named: object) -> None:
         spent["collections"] += 1
-        take(self, *given)
+        take(self, *given, **named)
 
     def ends(self: object, *given: object, **named: object) -> None:
         spent["threads_s"] = threads_s()

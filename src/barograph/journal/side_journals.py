@@ -14,9 +14,6 @@ from barograph.journal.writer import JournalWriter
 from barograph.records import Banner, Record, RunComplete
 from barograph.records.quantities import Attempt
 
-TICK_S = 0.005
-"""Seconds between two looks of a writer at its queue: whoever adds a record mostly waits for it."""
-
 
 class SideJournals:
     """Owns the side files of one process under one root, from construction until `close`. Not for several threads."""
@@ -53,7 +50,7 @@ class SideJournals:
                 pid=os.getpid(),
                 host=socket.gethostname(),
             )
-            self._writers[key] = JournalWriter(folder, lambda: banner, interval=TICK_S)
+            self._writers[key] = JournalWriter(folder, lambda: banner)
         self._used[key] = time.monotonic()
         return self._writers[key]
 

@@ -1,9 +1,9 @@
 """The writing side of a journal: a bounded queue, one thread, one file; together, as each relies on what the others do
 when something goes wrong.
 
-The training loop appends one tuple to a deque and goes on. A thread drains it on a 50 ms timer (waking it per record
-would cost the loop twenty times as much), makes the records, encodes them, and hands whole lines to one `os.write`.
-What `os.write` accepted survives the process at once; once a second `fdatasync` makes it survive the machine.
+The training loop appends one tuple to a deque and goes on. A thread drains it on a timer of 50 ms, or up to 200 ms
+where little comes (`rest`; waking it per record would cost the loop twenty times as much), makes the records, encodes
+them, and hands whole lines to one `os.write`. What `os.write` accepted survives the process at once; once a second `fdatasync` makes it survive the machine.
 
 What can go wrong, and what happens then:
 
@@ -40,9 +40,15 @@ from barograph.journal import layout, record_lines
 from barograph.journal.append_file import SYNC_S, AppendFile
 from barograph.journal.backlog import BACKLOG_BYTES, Backlog, Lost, Reason, Waiting
 from barograph.journal.record_lines import Made, RecordLines
+from barograph.journal.rest import FEW, Rest
 from barograph.records import Banner, CollectorFailed, Heartbeat, Record, Step, codec
 
 INTERVAL_S = 0.05
+"""Seconds between two rounds of the thread where much comes."""
+
+RUSH = 2 * FEW
+"""Entries in the queue that end a rest of more than one interval."""
+
 CAPACITY = 100_000
 HEARTBEAT_S = 5.0
 LONGEST_SYNC_S = 60.0
@@ -111,7 +117,9 @@ class JournalWriter:
         self._complained_at = self._warned_at = -COMPLAIN_S
         self._trouble: str | None = None
         self._failed_syncs = 0
-        self._stopping = threading.Event()
+        self._stopping = False
+        self._rest = Rest(interval)
+        self._arrived = 0
         self._flushes: deque[threading.Event] = deque()
         self._thread = threading.Thread(target=self._live, name="barograph-journal", daemon=True)
         _OPEN.add(self)
@@ -125,6 +133,8 @@ class JournalWriter:
         if len(self._queue) >= self._capacity:
             self._make_room()
         self._queue.append((step, make, arguments, 0))
+        if len(self._queue) == RUSH:
+            self._rest.cut_short()
 
     def append_wide(self, values: int, step: int | None, make: Maker, *arguments: object) -> None:
         """As `append`, of an entry that holds more than `NARROW` values: of those, `QUEUED_VALUES` may wait."""
@@ -153,6 +163,7 @@ class JournalWriter:
         deadline = time.monotonic() + timeout
         done = threading.Event()
         self._flushes.append(done)
+        self._rest.ring()
         while self._thread.is_alive() and (left := deadline - time.monotonic()) > 0:
             if done.wait(min(left, 4 * self._interval)):
                 return True
@@ -160,7 +171,8 @@ class JournalWriter:
 
     def close(self, timeout: float = 10.0) -> bool:
         """Write what is queued, sync, close. False if something could not be written within `timeout` seconds."""
-        self._stopping.set()
+        self._stopping = True
+        self._rest.ring()
         self._thread.join(timeout)
         _OPEN.discard(self)
         pending = self._pending()
@@ -179,7 +191,6 @@ class JournalWriter:
         self._capacity = 0
         self.append = _ignore  # type: ignore[method-assign]  # one test per call would cost the parent as well
         self.append_wide = _ignore_wide  # type: ignore[method-assign]  # as above
-        self._stopping = threading.Event()  # the parent's thread may have held the lock of the one we inherited
         if self._file:
             self._file.close()
             self._file = None
@@ -223,11 +234,12 @@ class JournalWriter:
     def _live(self) -> None:
         pause = self._interval
         while True:
-            stopping = self._stopping.wait(pause)
-            if stopping:
+            if not self._stopping:
+                self._rest.take(pause)
+            if stopping := self._stopping:
                 self._retry_at = 0.0  # nobody waits for a second try: the last one is now
             try:
-                pause = 0.0 if self._tick() else self._interval
+                pause = 0.0 if self._tick() else self._rest.after(self._arrived)
             except Exception as error:  # noqa: BLE001 - the one boundary of this thread; it must outlive anything
                 pause = self._interval if self._opening else self._interval / 100
                 self._survive(error)
@@ -294,6 +306,8 @@ class JournalWriter:
             line = codec.encode_line(lost)
             self._backlog.append(Waiting(line, lost.count, lost.first_step, lost.last_step, kept=True))
         size = 0
+        self._arrived = RUSH  # where one waits for its device, the next look comes sooner
+        arrived = 0
         while size < BATCH_BYTES and (entry := self._oldest()) is not None:
             step, make, arguments, values = entry
             try:
@@ -303,6 +317,8 @@ class JournalWriter:
                 self._kept.appendleft(entry)  # not into the queue: what was kept meanwhile is younger
                 return False
             size += self._wait(step, said)
+            arrived += 1
+        self._arrived = arrived
         return True
 
     def _wait(self, step: int | None, said: list[Record]) -> int:
