@@ -1,4 +1,4 @@
-"""A thread rests as long as few entries take to come, no less than its interval and no more than four; a ring ends it."""
+"""A rest is as long as few entries take to come, one interval at least and four at most; a ring ends it."""
 
 import threading
 import time

@@ -3,7 +3,8 @@ when something goes wrong.
 
 The training loop appends one tuple to a deque and goes on. A thread drains it on a timer of 50 ms, or up to 200 ms
 where little comes (`rest`; waking it per record would cost the loop twenty times as much), makes the records, encodes
-them, and hands whole lines to one `os.write`. What `os.write` accepted survives the process at once; once a second `fdatasync` makes it survive the machine.
+them, and hands whole lines to one `os.write`. What that accepted survives the process at once; once a second
+`fdatasync` makes it survive the machine.
 
 What can go wrong, and what happens then:
 
