@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from barograph.collect.time_budget import LONGEST_WAIT, TimeBudget, threads_seconds
+from barograph.collect.time_budget import LONGEST_WAIT, SHARE, TimeBudget, threads_seconds
 
 
 @settings(deadline=None, max_examples=50)
@@ -26,9 +26,9 @@ def test_what_is_spent_in_the_long_run_is_the_share(cost: float, wall: float, fi
             budget.measured("layers", cost)
         budget.spend(fixed * wall)
         budget.step(wall)
-    allowed = part * (0.01 - fixed) * wall * steps
+    allowed = part * (SHARE - fixed) * wall * steps
     assert budget.overhead_share == pytest.approx((made * cost + fixed * wall * steps) / (wall * steps))
-    # Two are made before a cost is known, and one is made every so many steps whatever it costs.
+    # One is made before a cost is known, and one is made every so many steps whatever it costs.
     assert made * cost <= allowed + (3 + steps / LONGEST_WAIT) * cost
     assert made * cost >= min(0.9 * allowed, 0.9 * steps * cost) - 3 * cost
 
@@ -64,14 +64,14 @@ def test_the_time_of_threads_is_paid_from_the_same_purse() -> None:
     budget = TimeBudget({"layers": 1.0})
     made = 0
     for number in range(2_000):
-        budget.threads_s = number * 0.0009
+        budget.threads_s = number * (SHARE * 0.1 - 0.0001)
         if budget.due("layers"):
             made += 1
             budget.measured("layers", 0.001)
         budget.step(0.1)
     assert 150 < made < 260
     assert budget.overhead_share is not None
-    assert 0.009 < budget.overhead_share <= 0.0105
+    assert 0.9 * SHARE < budget.overhead_share <= 1.05 * SHARE
 
 
 def test_where_nothing_is_left_a_measurement_is_still_made_now_and_then() -> None:

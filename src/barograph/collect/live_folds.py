@@ -56,6 +56,13 @@ MOST_OVERFLOWS = 20
 """Steps in a row that a loss scaler may leave out before it counts as a failure: it halves its scale at each, so that
 20 take it from 65,536 to below 0.1."""
 
+TOGETHER_S = 0.5
+"""Steps that come in this time are folded together: after the arithmetic of a step the folds' own code has left the
+caches, and one fold takes as long as ten in a row. What is not finite is folded at once."""
+
+MOST_TOGETHER = 1_000
+"""Steps that are folded together at most."""
+
 MOST_WANTED = 100
 """Batches that a run records at most."""
 
@@ -100,6 +107,8 @@ class LiveFolds:
         self._overflows = self._layer_overflows = 0
         self._layers_asked_at = -LAYERS_AGAIN_S
         self._tokens = 0.0
+        self._later: list[Callable[[], Sequence[Record]]] = []
+        self._folded_at = -TOGETHER_S
         self.stop: Alert | None = None
         """The alert that asks for the end of training; the training thread looks at it."""
         self.wanted: deque[int] = deque()
@@ -126,14 +135,38 @@ class LiveFolds:
     ) -> list[Record]:
         """The lines of one `log` call, which `make` makes, and what follows from them."""
         records = make(step, at, values, fills_loss)
-        return records + self._guarded(self._log, records)
+        strange = any(one.loss is not None and not math.isfinite(one.loss) for one in records if isinstance(one, Step))
+        return records + self._together(functools.partial(self._log, records), at_once=strange)
 
     def observed(self, step: int, at: float, seen: Observed) -> list[Record]:
         """The line of one optimizer step, and what follows from it. Raises `NotYet`."""
         found = read(seen)
         found.metrics.update(self._new_shape(found.timing))
         records = self._rows.observed(step, at, found)
-        return records + self._guarded(self._step, step, at, found)
+        said = [one for one in (found.loss, found.gradient_norm) if one is not None]
+        strange = not all(map(math.isfinite, said))
+        return records + self._together(functools.partial(self._step, step, at, found), at_once=strange)
+
+    def caught_up(self) -> list[Record]:
+        """What follows from the steps that wait to be folded together."""
+        later, self._later = self._later, []
+        said: list[Record] = []
+        for fold in later:
+            said += self._guarded(fold)
+        if later:
+            self._folded_at = time.monotonic()
+        return said
+
+    def _together(self, fold: Callable[[], Sequence[Record]], *, at_once: bool) -> list[Record]:
+        self._later.append(fold)
+        waits = time.monotonic() - self._folded_at < TOGETHER_S and len(self._later) < MOST_TOGETHER
+        return [] if waits and not at_once else self.caught_up()
+
+    def _now(
+        self, fold: Callable[_Given, Sequence[Record]], *arguments: _Given.args, **named: _Given.kwargs
+    ) -> list[Record]:
+        """What `fold` returns, behind what follows from the steps before."""
+        return [*self.caught_up(), *self._guarded(fold, *arguments, **named)]
 
     def _new_shape(self, timing: StepTiming | None) -> dict[str, float]:
         """What the batches of a step look like, where that is not as it was recorded last."""
@@ -149,6 +182,7 @@ class LiveFolds:
         A step that a loss scaler leaves out has no row: its gradients overflowed by design, and its weights stay.
         """
         values = norms.read()
+        before = self.caught_up()
         overflowed = norms.overflowed(values)
         total = None if self._own_norm or self._logs_norm else norms.total(values)
         metrics = layer_metrics(values)
@@ -157,36 +191,36 @@ class LiveFolds:
         records: list[Record] = [Step(step=step, time=at, metrics=metrics)] if metrics else []
         self._layer_overflows = self._layer_overflows + 1 if overflowed else 0
         if overflowed and max(self._overflows, self._layer_overflows) < MOST_OVERFLOWS:
-            return []
-        return records + self._guarded(self._layers, step, at, values, total)
+            return before
+        return before + records + self._guarded(self._layers, step, at, values, total)
 
     def unavailable_layers(self, reason: str) -> list[Record]:
         """The norms of the layers cannot be had in this training."""
         values = LayerValues(available=False, reason=reason)
-        return self._guarded(self._layers, self.last_step or 0, time.time(), values, None)
+        return self._now(self._layers, self.last_step or 0, time.time(), values, None)
 
     def alert(self, alert: Alert, step: int | None) -> list[Record]:
         """An alert of the user's, at the newest step if it says none."""
         if alert.step is None and step is not None:
             alert = msgspec.structs.replace(alert, step=step)
-        return [alert, *self._guarded(self._users, alert)]
+        return [alert, *self._now(self._users, alert)]
 
     def saved(self, record: Record, step: int, name: str) -> list[Record]:
         """A checkpoint was saved."""
-        return [record, *self._guarded(self._saved, step, name)]
+        return [record, *self._now(self._saved, step, name)]
 
     def planned(self, record: Record, steps: int) -> list[Record]:
         """The training will make so many steps."""
         self._total_steps = steps
-        return [record, *self._guarded(self._planned, steps)]
+        return [record, *self._now(self._planned, steps)]
 
     def unavailable(self, name: str, reason: str) -> list[Record]:
         """Why a field of the signals, or a condition, is not measured."""
-        return self._guarded(self._unavailable, name, reason)
+        return self._now(self._unavailable, name, reason)
 
     def hardware(self, sample: Hardware) -> list[Record]:
         """The line of what the machine says of itself, and what follows from it."""
-        return [sample, *self._guarded(self._hardware, sample)]
+        return [sample, *self._now(self._hardware, sample)]
 
     def utilised(self, mfu: float | None) -> None:
         """The share of the device's arithmetic that the training uses."""
@@ -195,7 +229,7 @@ class LiveFolds:
 
     def end(self) -> list[Record]:
         """The last lines of the watch."""
-        return self._guarded(self._end)
+        return self._now(self._end)
 
     def _log(self, records: Sequence[Record]) -> list[Record]:
         said: list[Record] = []

@@ -33,10 +33,10 @@ PULSE_S = 1.0
 PULSE_LOST_S = 5.0
 """Seconds after which the entry before is not waited for any more: a writer that has lost one must not be the end."""
 
-THREADS_EVERY_S = 2.0
+THREADS_EVERY_S = 5.0
 """Seconds between two looks at what our threads cost."""
 
-STATUS_COSTS = 1000.0
+STATUS_COSTS = 2000.0
 """Between two status documents lies so many times what one takes to derive, and a second at least."""
 
 MEASURED = tuple(field for field in Hardware.__struct_fields__ if field not in {"time", "step", "why"})
@@ -139,13 +139,13 @@ class LiveWatch:
     def _pulse(self) -> list[Record]:
         """What is due now, in the writer's thread."""
         self._pulsed_at = None
+        said = self.folds.caught_up()
         now = time.monotonic()
         if now - self._threads_at >= THREADS_EVERY_S:
             self._threads_at = now
             self.budget.threads_s = threads_seconds()
-        said: list[Record] = []
         if now - self._hardware_at >= EVERY_S:
-            said = self._look_at_machine(now)
+            said += self._look_at_machine(now)
         if self._utilisation is not None and self.folds.watch is not None:
             self.folds.utilised(self._utilisation(self.folds.watch.throughput.current))
         if now >= self._status_at:

@@ -37,7 +37,7 @@ class Opening:
         # Last, because each try would claim another one.
         attempt = learnt or layout.claim_attempt(self._run, launch_id=self._launch.id, now=time.time())
         self.attempt = attempt
-        return msgspec.structs.replace(self._known, attempt=attempt, time=time.time())
+        return msgspec.structs.replace(self._known, attempt=attempt)
 
     def _attempt_of_rank_0(self) -> int:
         launch = self._launch

@@ -59,13 +59,22 @@ class Rows:
         """As `observed`, of what may still be on its way. Raises `NotYet`."""
         return self.observed(step, at, read(seen))
 
+    def reject_call(self, method: str, why: str, at: float) -> list[Record]:
+        """Count one call that recorded nothing, as a row that is left out."""
+        return self._count(f"{method}()", why, at, None)
+
     def reject(self, key: str, kind: str, at: float, step: int | None) -> list[Record]:
         """Count one value or row that is left out; its line the first time that this key has this type."""
+        said = self._count(key, kind, at, step)
+        if said:
+            logger.warning("barograph: %r is no number (%s) and is left out.", key, kind)
+        return said
+
+    def _count(self, key: str, kind: str, at: float, step: int | None) -> list[Record]:
         self.rejected += 1
         if (key, kind) in self._said or len(self._said) >= MOST_SAID:
             return []
         self._said.add((key, kind))
-        logger.warning("barograph: %r is no number (%s) and is left out.", key, kind)
         return [RejectedValue(time=at, key=key, value_type=kind, step=step)]
 
 

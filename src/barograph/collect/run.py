@@ -80,7 +80,7 @@ def _never_raises(
         try:
             method(run, *arguments, **named)
         except Exception as error:  # noqa: BLE001 - whatever the user's values do, training must go on
-            run.collector_failed(method.__name__, error)
+            run._call_failed(method.__name__, error)
 
     return guarded
 
@@ -180,7 +180,7 @@ class Run:
             else:
                 writer.append(at, make, at, time.time(), held, True)
         except Exception as error:  # noqa: BLE001 - the boundary to the training loop: it must go on
-            self.collector_failed("log", error)
+            self._call_failed("log", error)
 
     @_never_raises
     def log_metrics(self, step: int, values: Mapping[str, object]) -> None:
@@ -331,6 +331,15 @@ class Run:
             logger.warning("barograph: the collector %s failed and is left out: %s. Training goes on.", name, said)
             self._write(CollectorFailed(time=time.time(), name=name, error=said, step=step))
 
+    def _call_failed(self, name: str, error: BaseException) -> None:
+        """Count one call that records nothing; its line, and a warning, for the first of its kind."""
+        said = shown(described(error))
+        if self._writer is not None:
+            self._writer.append(None, self._rows.reject_call, name, said, time.time())
+        if name not in self._failed:
+            self._failed.add(name)
+            logger.warning("barograph: a call of %s is not recorded: %s. Training goes on, and so do we.", name, said)
+
     def pause(self, reason: str | None = None) -> None:
         """Say that training is paused: the run counts as paused until `unpause`, as long as this process lives."""
         self._write(Pause(time=time.time(), paused=True, reason=reason))
@@ -365,7 +374,11 @@ class Run:
 
     def flush(self, timeout: float = 10.0) -> bool:
         """Wait until all that was recorded is in the file; False if it was not within `timeout` seconds."""
-        return self._writer is None or self._writer.flush(timeout)
+        if self._writer is None:
+            return True
+        if self._live is not None:
+            self._writer.append(None, self._live.folds.caught_up)
+        return self._writer.flush(timeout)
 
     def finish(self, exit_code: int | None = None, reason: str | None = None) -> None:
         """End the attempt: write what is queued and the line that says so. A second call does nothing.

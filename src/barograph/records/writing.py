@@ -72,7 +72,7 @@ class LostRecords(Struct, frozen=True, kw_only=True, tag_field="type", tag="lost
 
 
 class RejectedValue(Struct, frozen=True, kw_only=True, tag_field="type", tag="rejected_value", omit_defaults=True):
-    """A key of `log` whose value is no number; said once per key and type."""
+    """A key of `log` whose value is no number, or a call that recorded nothing; said once per key and type."""
 
     time: Annotated[Seconds, Meta(description="When it was first seen.")]
     key: Annotated[str, Meta(description="The user's key.")]
