@@ -465,10 +465,11 @@ def threshold_section(name: str, kind: type[msgspec.Struct]) -> str:
         assert isinstance(found, msgspec.Struct)
         values.append(found)
     parts = [f"### {name}", sentence(kind)]
-    advice = {getattr(value, "recommendation", "") for value in values} - {""}
-    parts += [f"What to do: {said}" for said in sorted(advice)]
-    untouched = {getattr(value, "recommendation_untouched", "") for value in values} - {""}
-    parts += [f"What to do if the weights are untouched: {said}" for said in sorted(untouched)]
+    for field in fields(kind):
+        if field.encode_name.startswith("recommendation"):
+            where = description(field).removeprefix("The same").rstrip(".")
+            where = where if where.startswith(" where ") else ""
+            parts += [f"What to do{where}: {said}" for said in sorted({getattr(one, field.name) for one in values})]
     parts.append(
         table(("key", *(f"`{policy}`" for policy in SHIPPED), "may be", "what it means"), key_rows(kind, values))
     )

@@ -10,15 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from barograph.analysis.layer_activity import (
-    LayerActivity,
-    LayerName,
-    LayerPart,
-    LayerRow,
-    LayerRule,
-    LayerValues,
-    layer_activity,
-)
+from barograph.analysis.layer_activity import LayerActivity, LayerName, LayerPart, LayerRow, LayerRule, LayerValues
 from barograph.errors import UsageError
 
 DEFAULT = LayerRule(
@@ -196,16 +188,6 @@ def test_of_two_stacks_of_blocks_the_larger_one_counts() -> None:
     fold = LayerActivity(DEFAULT)
     fold.update(1, LayerValues(names=names, gradient=[1.0] * 5))
     assert [row.block for row in fold.rows()] == [0, 1, 2, 3, None]
-    assert [row.block for row in fold.block_rows()] == [0, 1, 2, 3]
-
-
-def test_a_block_has_the_norm_and_the_gravest_status_of_its_modules() -> None:
-    names = tuple(LayerName(f"model.layers.{block}.{name}", "") for block in (0, 1) for name in ("a", "b"))
-    fold = LayerActivity(CONTRACT)
-    fold.update(1, LayerValues(names=names, gradient=[3.0, 4.0, 0.0, 1.0], weight=[3.0, 4.0, 1.0, math.nan]))
-    first, second = fold.block_rows()
-    assert (first.status, first.current_grad_norm, first.weight_norm) == ("active", 5.0, 5.0)
-    assert (second.status, second.dead_layers, second.modules, second.weight_norm) == ("dead", 1, 2, None)
 
 
 def test_the_summary_says_it_as_the_seed_does() -> None:
@@ -260,17 +242,17 @@ def test_columns_of_unequal_length_are_refused() -> None:
 
 
 @given(st.integers(1, 60), st.integers(0, 2**32 - 1))
-def test_a_history_read_back_gives_what_the_training_saw(collections: int, seed: int) -> None:
+def test_a_history_read_back_as_arrays_gives_what_the_training_saw(collections: int, seed: int) -> None:
     random = np.random.default_rng(seed)
     gradient = np.exp(random.standard_normal((collections, 2)))
     gradient[random.random((collections, 2)) < 0.05] = math.nan
     weight, update = np.exp(random.standard_normal((collections, 2))), random.random((collections, 2))
-    live = LayerActivity(DEFAULT)
+    live, again = LayerActivity(DEFAULT), LayerActivity(DEFAULT)
     for at in range(collections):
         row = [part[at].tolist() for part in (gradient, weight, update)]
         live.update(at * 10, LayerValues(names=ADAPTER, gradient=row[0], weight=row[1], update=row[2], kind="lora"))
-    steps = [at * 10 for at in range(collections)]
-    again = layer_activity(steps, ADAPTER, gradient=gradient, weight=weight, update=update, kind="lora", rule=DEFAULT)
+        read = LayerValues(names=ADAPTER, gradient=gradient[at], weight=weight[at], update=update[at], kind="lora")
+        again.update(at * 10, read)
     assert repr(again.rows()) == repr(live.rows())
     assert again.summary() == live.summary()
 

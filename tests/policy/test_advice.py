@@ -73,8 +73,12 @@ def actions(situation: Situation) -> list[str]:
     flat=st.booleans(),
     rate=st.none() | st.floats(0.0, 1e-4),
     total=st.none() | st.integers(500, 2000),
-    losses=st.lists(st.floats(0.5, 2.0), max_size=8),
-    conditions=st.sets(st.sampled_from(["non_finite_loss", "loss_spike", "dead_layers", "exploding_gradients"])),
+    losses=st.lists(st.floats(0.5, 2.0) | st.sampled_from([math.nan, math.inf]), max_size=8),
+    conditions=st.sets(
+        st.sampled_from(
+            ["non_finite_loss", "loss_spike", "dead_layers", "exploding_gradients", "non_finite_evaluation"]
+        )
+    ),
     spikes=st.lists(st.integers(0, 1000), max_size=5).map(sorted),
     trend=st.sampled_from(["improving", "stable", "degrading", "unknown"]),
 )
@@ -161,6 +165,71 @@ def test_the_best_checkpoint_is_named_once_the_evaluation_rises() -> None:
     surer = advice(replace(situation, alerts={"val_train_gap": fired("val_train_gap")}), table=TABLE)[0]
     assert surer.confidence == "high"
     assert "use_checkpoint" not in actions(replace(situation, evaluations=evaluated(1.5, 1.0, 1.1)))
+
+
+FAILED = fired("non_finite_evaluation", "eval/loss", first_step=300)
+
+
+def test_a_checkpoint_whose_evaluation_was_no_number_is_never_the_one_to_use() -> None:
+    saves = (Save(100, "checkpoint-100"), Save(210, "checkpoint-210", sound=False), Save(500, "checkpoint-500"))
+    situation = replace(NOW, evaluations=evaluated(1.5, 1.0, 1.1, 1.2, 1.3), saves=saves)
+    assert advice(situation, table=TABLE)[0].subjects == ["checkpoint-100"], "the nearest one that is sound"
+    (lost,) = advice(replace(situation, alerts={"non_finite_loss": fired("non_finite_loss")}), table=TABLE)
+    assert lost.subjects == ["checkpoint-100"]
+    assert "checkpoint-100, the last checkpoint before it whose evaluation was a number" in lost.text
+    none = tuple(replace(save, sound=False) for save in saves)
+    for alerts in ({}, {"non_finite_loss": fired("non_finite_loss")}):
+        item = advice(replace(situation, saves=none, alerts=alerts), table=TABLE)[0]
+        assert (item.action, item.subjects) == ("use_checkpoint", [])
+        assert "checkpoint-" not in item.text
+
+
+def test_a_single_evaluation_that_is_no_number_is_looked_at_before_anything_is_given_up() -> None:
+    saves = (Save(200, "checkpoint-200"), Save(300, "checkpoint-300", sound=False))
+    once = replace(
+        NOW,
+        evaluations=evaluated(1.5, 1.0, math.nan),
+        saves=saves,
+        trend="improving",
+        alerts={"non_finite_evaluation": replace(FAILED, count=1)},
+    )
+    go_on, use = advice(once, table=TABLE)
+    assert (go_on.action, go_on.confidence) == ("continue", "medium")
+    assert go_on.text == "Continue: the loss falls. Look at the evaluation: its loss is no number at step 300."
+    assert go_on.because[-1].startswith("alert non_finite_evaluation since step 300")
+    assert (use.action, use.confidence, use.subjects) == ("use_checkpoint", "low", ["checkpoint-200"])
+    assert use.text == ("Use checkpoint-200: the evaluation loss was least at step 200, 1, and is NaN at step 300.")
+    again = replace(once, alerts={"non_finite_evaluation": FAILED})
+    assert [(item.action, item.confidence) for item in advice(again, table=TABLE)] == [
+        ("use_checkpoint", "medium"),
+        ("continue", "medium"),
+    ]
+    over = advice(replace(once, ended=True), table=TABLE)
+    assert (over[0].action, over[0].confidence) == ("use_checkpoint", "medium")
+    assert over[1].text.endswith("Look at the evaluation: its loss was no number at step 300.")
+    never = replace(once, evaluations=evaluated(math.nan, math.nan))
+    assert actions(never) == ["continue"], "nothing says that any checkpoint is better"
+    sound = replace(
+        once,
+        evaluations=evaluated(1.5, 1.0, 1.1),
+        alerts={"non_finite_evaluation": replace(FAILED, state="recovering")},
+    )
+    assert actions(sound) == ["continue"]
+    assert "evaluation" not in advice(sound, table=TABLE)[0].text
+
+
+def test_evaluations_that_are_no_numbers_are_no_evidence_that_the_evaluation_loss_stays() -> None:
+    done = replace(NOW, plateau=FLAT, schedule=OVER, alerts={"non_finite_evaluation": FAILED})
+    young = replace(done, evaluations=evaluated(1.5, 1.0, math.nan, math.nan, math.nan, math.nan))
+    assert "stop" not in actions(young), "it may still fall"
+    old = advice(replace(done, evaluations=evaluated(1.0, 1.1, 1.1, 1.1, math.nan)), table=TABLE)[0]
+    assert (old.action, old.confidence) == ("stop", "medium")
+    assert old.because[-1].startswith("alert non_finite_evaluation")
+    never = advice(replace(done, evaluations=evaluated(math.nan)), table=TABLE)[0]
+    assert (never.action, never.confidence) == ("stop", "low")
+    assert "No evaluation loss is a number" in never.text
+    falls = replace(NOW, trend="improving", evaluations=evaluated(math.nan, math.nan, math.nan, math.nan))
+    assert "the evaluation loss does not" not in advice(falls, table=TABLE)[0].text
 
 
 def test_spikes_and_explosions_lower_the_learning_rate() -> None:

@@ -32,19 +32,30 @@ def evaluated(*losses: float, training: float | None = 1.0) -> Evaluations:
 def test_the_best_is_the_least_and_the_first_of_equals(losses: list[float]) -> None:
     fold = evaluated(*losses)
     finite = [loss for loss in losses if math.isfinite(loss)]
-    assert fold.count == len(losses)
+    assert fold.newest is not None
+    assert fold.newest.step == 100 * len(losses)
     if not finite:
-        assert (fold.best, fold.since_best) == (None, len(losses))
+        assert (fold.best, fold.since_best, fold.count) == (None, 0, 0)
         return
     assert fold.best is not None
     place = losses.index(min(finite))
     assert (fold.best.loss, fold.best.step) == (min(finite), 100 * (place + 1))
-    assert fold.since_best == len(losses) - 1 - place
+
+
+@given(losses=st.lists(st.floats(0.0, 10.0) | st.just(math.nan) | st.just(math.inf), max_size=30))
+def test_an_evaluation_that_is_no_number_is_neither_better_nor_worse(losses: list[float]) -> None:
+    every = evaluated(*losses)
+    finite = evaluated(*(loss for loss in losses if math.isfinite(loss)))
+    assert (every.count, every.since_best) == (finite.count, finite.since_best)
+    assert (None if every.best is None else every.best.loss) == (None if finite.best is None else finite.best.loss)
 
 
 def test_a_second_evaluation_of_a_step_takes_the_place_of_the_first() -> None:
     fold = evaluated(2.0, 1.5)
     fold.update(Evaluation(200, 1.6, 1.0))
+    assert (fold.count, fold.since_best) == (2, 0)
+    fold.update(Evaluation(200, math.nan, 1.0))
+    fold.update(Evaluation(200, 1.7, 1.0))
     assert (fold.count, fold.since_best) == (2, 0)
 
 

@@ -497,7 +497,7 @@ def test_the_memory_of_a_watch_does_not_grow_with_the_training() -> None:
         for step in range(1, steps + 1):
             loss = math.nan if step % 7 == 0 else 50.0 if step % 11 == 0 else 1.0 + step % 3
             fold.step(step, BEGAN + step, loss=loss, gradient_norm=loss, learning_rate=1e-4)
-            fold.metrics(step, BEGAN + step, {"eval/loss": loss, f"eval/{step}": loss})
+            fold.metrics(step, BEGAN + step, {"eval/loss": loss, f"eval/{step}_loss": loss})
             fold.saved(step, f"checkpoint-{step}")
         return reachable(fold)
 

@@ -8,11 +8,11 @@ from barograph.analysis.curve_parts import CurvePart, curve_of
 from barograph.analysis.delta_spectrum import DeltaSpectrum, delta_spectrum, randomised_spectrum, thin_spectrum
 from barograph.analysis.exact_match import Interval, exact_match, wilson_interval
 from barograph.analysis.finite_losses import FiniteLosses, finite_losses, joined_losses
-from barograph.analysis.layer_activity import LayerActivity, LayerValues, layer_activity
+from barograph.analysis.layer_activity import LayerActivity, LayerValues
 from barograph.analysis.layer_drift import LayerDrift, layer_drift
 from barograph.analysis.layer_history import layers_kept
 from barograph.analysis.layer_name import LayerName, layer_of
-from barograph.analysis.layer_rows import LayerRow, LayerSummary, block_rows
+from barograph.analysis.layer_rows import LayerRow, LayerSummary, layer_summary
 from barograph.analysis.layer_status import layer_status
 from barograph.analysis.loss_curve import Curve, LossCurve, loss_curve
 from barograph.analysis.model_flops import Utilisation, utilisation
@@ -53,8 +53,8 @@ ANALYSES: tuple[Callable[..., object], ...] = (
     layer_of,
     layers_kept,
     layer_status,
-    block_rows,
-    layer_activity,
+    layer_summary,
+    LayerActivity,
     training_status,
 )
 
@@ -92,17 +92,16 @@ __all__ = [
     "WriterSigns",
     "averages",
     "begins_at",
-    "block_rows",
     "blocks",
     "curve_of",
     "delta_spectrum",
     "exact_match",
     "finite_losses",
     "joined_losses",
-    "layer_activity",
     "layer_drift",
     "layer_of",
     "layer_status",
+    "layer_summary",
     "layers_kept",
     "loss_curve",
     "norm_change",

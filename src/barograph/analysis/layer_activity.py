@@ -33,12 +33,11 @@ from barograph.analysis.layer_name import (
     module_blocks,
     natural_order,
 )
-from barograph.analysis.layer_rows import BlockRow, LayerRow, LayerSummary, block_rows
-from barograph.analysis.layer_status import GRAVITY, LayerJudged, LayerRule, LayerSeen, LayerStatus, layer_status
+from barograph.analysis.layer_rows import LayerNow, LayerRow, LayerSummary, layer_summary
+from barograph.analysis.layer_status import LayerJudged, LayerRule, LayerSeen, LayerStatus, layer_status
 from barograph.errors import UsageError
 
 __all__ = [
-    "BlockRow",
     "LayerActivity",
     "LayerKind",
     "LayerMetric",
@@ -50,7 +49,6 @@ __all__ = [
     "LayerStatus",
     "LayerSummary",
     "LayerValues",
-    "layer_activity",
     "layer_metric",
     "layer_of",
 ]
@@ -59,21 +57,8 @@ Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
-TOP = 5
-"""Modules that a summary names."""
-
 MEDIANS = 20
 """A module's median is taken anew after one in so many of the collections that it is taken of."""
-
-_TOLD: tuple[LayerStatus, ...] = ("dead", "non_finite", "exploding", "vanishing", "starting", "unknown")
-_WORDS: dict[LayerStatus, str] = {
-    "dead": "dead",
-    "non_finite": "with gradients that are no numbers",
-    "exploding": "exploding",
-    "vanishing": "vanishing",
-    "starting": "starting",
-    "unknown": "not measured",
-}
 
 
 class LayerValues(Struct, frozen=True, kw_only=True):
@@ -100,7 +85,7 @@ class LayerValues(Struct, frozen=True, kw_only=True):
 
 
 class LayerActivity:
-    """A fold over collections; `rows` and `summary` say what was seen so far."""
+    """A fold over collections, live and over what was recorded; `rows` and `summary` say what was seen so far."""
 
     def __init__(self, rule: LayerRule) -> None:
         self._rule = rule
@@ -178,46 +163,17 @@ class LayerActivity:
             rows.append(row)
         return rows
 
-    def block_rows(self) -> list[BlockRow]:
-        """One per transformer block, in order; what is outside the blocks is left out."""
-        return block_rows(self.rows())
-
     def summary(self) -> LayerSummary:
         """All modules together."""
-        named: dict[LayerStatus, list[str]] = {status: [] for status in GRAVITY}
-        norms: list[tuple[float, str]] = []
         gradient = self._state.gradient.tolist()
-        for place, judged in zip(self._order, self._statuses(), strict=True):
-            named[judged.status].append(place.module)
-            if judged.status in {"active", "vanishing", "exploding"} and gradient[place.at] > 0.0:
-                norms.append((gradient[place.at], place.module))
-        norms.sort()
-        known = len(self._order) - len(named["starting"]) - len(named["unknown"])
-        uneven = len(norms) > 1
-        return LayerSummary(
+        statuses = zip(self._order, self._statuses(), strict=True)
+        return layer_summary(
+            [LayerNow(place.module, judged.status, gradient[place.at]) for place, judged in statuses],
+            collections=self.collections,
+            step=self._step,
+            kind=self._kind,
             available=self._available,
             reason=self._reason,
-            kind=self._kind,
-            step=self._step,
-            collections=self.collections,
-            total_layers=len(self._order),
-            active_layers=len(named["active"]),
-            dead_layers=len(named["dead"]),
-            vanishing_layers=len(named["vanishing"]),
-            exploding_layers=len(named["exploding"]),
-            non_finite_layers=len(named["non_finite"]),
-            starting_layers=len(named["starting"]),
-            unknown_layers=len(named["unknown"]),
-            active_share=1.0 - len(named["dead"]) / known if known else None,
-            imbalance_ratio=_finite(norms[-1][0] / norms[0][0]) if uneven else None,
-            largest=norms[-1][1] if uneven else None,
-            smallest=norms[0][1] if uneven else None,
-            top_active_layers=[module for _, module in norms[::-1][:TOP]],
-            dead=named["dead"],
-            vanishing=named["vanishing"],
-            exploding=named["exploding"],
-            non_finite=named["non_finite"],
-            sentence=self._sentence(named, total=len(self._order)),
         )
 
     def _planned(self, values: LayerValues) -> "_Plan":
@@ -254,41 +210,6 @@ class LayerActivity:
             ]
             self._judged = [layer_status(seen[place.at], rule=self._rule) for place in self._order]
         return self._judged
-
-    def _sentence(self, named: dict[LayerStatus, list[str]], *, total: int) -> str:
-        if not self._available:
-            return f"layers are not measured: {self._reason}"
-        if not total:
-            return "no layer has been measured yet"
-        others = [f"{len(named[status])} {_WORDS[status]}" for status in _TOLD if named[status]]
-        return ", ".join([f"{len(named['active'])}/{total} layers active", *others])
-
-
-def layer_activity(
-    steps: Sequence[int],
-    names: tuple[LayerName, ...],
-    *,
-    gradient: Floats,
-    weight: Floats | None = None,
-    update: Floats | None = None,
-    kind: LayerKind,
-    rule: LayerRule,
-) -> LayerActivity:
-    """The fold over a whole history: `steps: [collection]`, and arrays `[collection, column]` as the columns of
-    `names`, in which a NaN of `gradient` is a gradient that is no number."""
-    fold = LayerActivity(rule)
-    for at, step in enumerate(steps):
-        fold.update(
-            int(step),
-            LayerValues(
-                names=names,
-                gradient=gradient[at],
-                weight=() if weight is None else weight[at],
-                update=() if update is None else update[at],
-                kind=kind,
-            ),
-        )
-    return fold
 
 
 class _Place(Struct, frozen=True):

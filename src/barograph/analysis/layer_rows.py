@@ -1,7 +1,7 @@
-"""The rows and the summary of the layers' activity, and the rows of whole transformer blocks."""
+"""The layers' activity as it is told: a row of each module, and the summary of all of them."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -9,6 +9,20 @@ from msgspec import Meta, Struct
 from barograph.analysis.layer_name import LayerKind
 from barograph.analysis.layer_status import GRAVITY, LayerStatus
 from barograph.records.quantities import Count, Number, Step
+
+TOP = 5
+"""Modules that a summary names."""
+
+_UNEVEN: tuple[LayerStatus, ...] = ("active", "vanishing", "exploding")
+_WORDS: dict[LayerStatus, str] = {
+    "dead": "dead",
+    "non_finite": "with gradients that are no numbers",
+    "exploding": "exploding",
+    "vanishing": "vanishing",
+    "starting": "starting",
+    "unknown": "not measured",
+}
+"""What is said of the others, in this order."""
 
 
 class LayerRow(Struct, frozen=True, kw_only=True):
@@ -81,44 +95,67 @@ class LayerSummary(Struct, frozen=True, kw_only=True):
     sentence: Annotated[str, Meta(description="In words, such as `24/28 layers active, 4 dead`.")]
 
 
-class BlockRow(Struct, frozen=True, kw_only=True):
-    """One transformer block: its modules together."""
+class LayerNow(Struct, frozen=True):
+    """What a summary needs of one module."""
 
-    block: Annotated[int, Meta(description="Its number.")]
-    status: Annotated[LayerStatus, Meta(description="The gravest of its modules'.")]
-    modules: Annotated[Count, Meta(description="Modules of it that are measured.")]
-    dead_layers: Annotated[Count, Meta(description="How many of them are dead.")]
-    current_grad_norm: Annotated[Number | None, Meta(description="Newest gradient norm of all of them together.")]
-    weight_norm: Annotated[float | None, Meta(description="Newest norm of their weights; null if one is not known.")]
-    current_update: Annotated[float | None, Meta(description="Norm of the newest change; null if one is not known.")]
-    update_ratio: Annotated[float | None, Meta(description="|dW| / |W|.")]
+    module: str
+    """Its name."""
+    status: LayerStatus
+    """Its status."""
+    norm: float
+    """Its newest gradient norm; NaN if there was none."""
 
 
-def block_rows(rows: Iterable[LayerRow]) -> list[BlockRow]:
-    """One row per transformer block, in order; what is outside the blocks is left out."""
-    blocks: dict[int, list[LayerRow]] = {}
-    for row in rows:
-        if row.block is not None:
-            blocks.setdefault(row.block, []).append(row)
-    return [_block_row(block, blocks[block]) for block in sorted(blocks)]
+def layer_summary(
+    layers: Sequence[LayerNow],
+    *,
+    collections: int,
+    step: int | None,
+    kind: LayerKind | None,
+    available: bool = True,
+    reason: str = "",
+) -> LayerSummary:
+    """All of `layers` together, which are named in their order; `step` is that of the newest of the `collections`.
 
-
-def _block_row(block: int, rows: Sequence[LayerRow]) -> BlockRow:
-    norms = [float(row.current_grad_norm) for row in rows if row.current_grad_norm is not None]
-    weight, update = _joined([row.weight_norm for row in rows]), _joined([row.current_update for row in rows])
-    return BlockRow(
-        block=block,
-        status=min((row.status for row in rows), key=GRAVITY.index),
-        modules=len(rows),
-        dead_layers=sum(row.status == "dead" for row in rows),
-        current_grad_norm=math.hypot(*norms) if norms else None,
-        weight_norm=weight,
-        current_update=update,
-        update_ratio=update / weight if update is not None and weight else None,
+    The imbalance is that of finite norms above zero: of modules that are active, or whose gradients are merely small
+    or large.
+    """
+    named: dict[LayerStatus, list[str]] = {status: [] for status in GRAVITY}
+    for layer in layers:
+        named[layer.status].append(layer.module)
+    norms = sorted((layer.norm, layer.module) for layer in layers if layer.status in _UNEVEN and layer.norm > 0.0)
+    known = len(layers) - len(named["starting"]) - len(named["unknown"])
+    uneven = len(norms) > 1
+    ratio = norms[-1][0] / norms[0][0] if uneven else math.nan
+    return LayerSummary(
+        available=available,
+        reason=reason,
+        kind=kind,
+        step=step,
+        collections=collections,
+        total_layers=len(layers),
+        active_layers=len(named["active"]),
+        dead_layers=len(named["dead"]),
+        vanishing_layers=len(named["vanishing"]),
+        exploding_layers=len(named["exploding"]),
+        non_finite_layers=len(named["non_finite"]),
+        starting_layers=len(named["starting"]),
+        unknown_layers=len(named["unknown"]),
+        active_share=1.0 - len(named["dead"]) / known if known else None,
+        imbalance_ratio=ratio if math.isfinite(ratio) else None,
+        largest=norms[-1][1] if uneven else None,
+        smallest=norms[0][1] if uneven else None,
+        top_active_layers=[module for _, module in norms[::-1][:TOP]],
+        dead=named["dead"],
+        vanishing=named["vanishing"],
+        exploding=named["exploding"],
+        non_finite=named["non_finite"],
+        sentence=_sentence(named, total=len(layers)) if available else f"layers are not measured: {reason}",
     )
 
 
-def _joined(norms: Sequence[float | None]) -> float | None:
-    """The norm of all together; None if one is not known."""
-    known = [norm for norm in norms if norm is not None]
-    return math.hypot(*known) if known and len(known) == len(norms) else None
+def _sentence(named: dict[LayerStatus, list[str]], *, total: int) -> str:
+    if not total:
+        return "no layer has been measured yet"
+    others = [f"{len(named[status])} {word}" for status, word in _WORDS.items() if named[status]]
+    return ", ".join([f"{len(named['active'])}/{total} layers active", *others])

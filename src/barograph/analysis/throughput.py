@@ -16,6 +16,7 @@ from statistics import NormalDist, median
 from typing import Annotated
 
 from msgspec import Meta, Struct
+from msgspec.structs import asdict
 
 from barograph.records.quantities import Count, Seconds, Step
 from barograph.records.signals import TrendWord
@@ -72,6 +73,31 @@ class TokenTime(Struct, frozen=True, kw_only=True):
     median: Annotated[float, Meta(description="Median over the steps of seconds per token.")]
     least: Annotated[float, Meta(description="Lower bound of that median.")]
     steps: Annotated[int, Meta(description="Steps that it is of.")]
+
+
+class Rates(Struct, frozen=True, kw_only=True):
+    """How fast it goes, under the names that `Signals` has for it; None is not known."""
+
+    tokens_per_sec: float | None
+    """Tokens a second of the window."""
+    tokens_per_sec_ema: float | None
+    """Those of the moving average."""
+    tokens_per_sec_avg: float | None
+    """Those of all steps."""
+    tokens_per_sec_baseline: float | None
+    """The median of the first steps after warming up."""
+    throughput_trend: TrendWord
+    """Whether it became faster."""
+    seconds_per_step: float | None
+    """Mean active time of a step of the window."""
+    eta_s: float | None
+    """Active seconds that are left."""
+    data_wait_share: float | None
+    """Share of the window's time that waited for data."""
+    forward_backward_share: float | None
+    """That of forward and backward passes."""
+    optimizer_share: float | None
+    """That of the optimizer's steps."""
 
 
 class Throughput:
@@ -208,6 +234,21 @@ class Throughput:
         pace = self.seconds_per_step
         return None if total_steps is None or pace is None else max(0, total_steps - step) * pace
 
+    def rates(self, *, total_steps: int | None, step: int) -> Rates:
+        """Everything that is known at `step`."""
+        return Rates(
+            tokens_per_sec=self.current,
+            tokens_per_sec_ema=self.ema,
+            tokens_per_sec_avg=self.average,
+            tokens_per_sec_baseline=self.baseline,
+            throughput_trend=self.trend,
+            seconds_per_step=self.seconds_per_step,
+            eta_s=self.eta_s(total_steps, step),
+            data_wait_share=self.data_wait_share,
+            forward_backward_share=self.forward_backward_share,
+            optimizer_share=self.optimizer_share,
+        )
+
     def samples(self) -> list[ThroughputSample]:
         """The newest steps, at most 60, oldest first."""
         return list(self._samples)
@@ -216,22 +257,15 @@ class Throughput:
         """Field of `Signals` -> why this fold does not know it: for those that are `None` or unknown now."""
         if not self.steps:
             nothing = "no step has been timed yet" if not self.left_out else "no step had a duration that is one"
-            return dict.fromkeys(_FIELDS, nothing)
-        known = {
-            "tokens_per_sec": self.current,
-            "tokens_per_sec_ema": self.ema,
-            "tokens_per_sec_avg": self.average,
-            "tokens_per_sec_baseline": self.baseline,
-            "throughput_trend": None if self.trend == "unknown" else 1.0,
-            "data_wait_share": self.data_wait_share,
-            "forward_backward_share": self.forward_backward_share,
-            "optimizer_share": self.optimizer_share,
-            "eta_s": self.eta_s(total_steps, 0),
-        }
+            return dict.fromkeys(Rates.__struct_fields__, nothing)
+        told = asdict(self.rates(total_steps=total_steps, step=0))
+        known = {field: None if value == "unknown" else value for field, value in told.items()}
         return {field: self._reason(field) for field, value in known.items() if value is None}
 
     def _reason(self, field: str) -> str:
         """Why a field is not known although steps were timed."""
+        if field in {"seconds_per_step", "eta_s"} and self.seconds_per_step is None:
+            return "the times of the steps are together more than a number holds"
         if field == "eta_s":
             return "the number of planned steps is not known"
         if field.endswith("_share"):
@@ -244,20 +278,6 @@ class Throughput:
         if field == "throughput_trend" and counted < self._rule.trend_min_steps:
             return f"{counted} of {self._rule.trend_min_steps} steps after the first {after}"
         return "the tokens of too few steps are known"
-
-
-_FIELDS = (
-    "tokens_per_sec",
-    "tokens_per_sec_ema",
-    "tokens_per_sec_avg",
-    "tokens_per_sec_baseline",
-    "throughput_trend",
-    "seconds_per_step",
-    "eta_s",
-    "data_wait_share",
-    "forward_backward_share",
-    "optimizer_share",
-)
 
 
 def _tokens(timing: StepTiming) -> float | None:

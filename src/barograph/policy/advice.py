@@ -6,6 +6,7 @@ evaluations. A schedule that still has learning rate to decay often gains most a
 falls is what training is for.
 """
 
+import math
 from collections.abc import Iterator
 
 from barograph.policy import situation
@@ -24,21 +25,24 @@ def advice(now: Situation, *, table: AdviceTable) -> list[AdviceItem]:
     lost = [alert for alert in situation.no_numbers(now) if situation.is_lost(alert)]
     if lost:
         return [_go_back(now, lost[0]), *_inspect(now)]
-    best = _best_checkpoint(now, table=table)
-    lower, inspect = _lower(now, table=table), [*_inspect(now)]
+    items = [*_best_checkpoint(now, table=table), *_lower(now, table=table)]
+    inspect = [*_inspect(now)]
     stop = _stop(now, table=table)
     if stop is not None:
-        return [stop, *best, *lower, *inspect]
-    onward = go_on(now, table=table, alone=not (best or lower))
-    if lower and lower[0].confidence == "low":
-        return [*best, *inspect, onward, *lower]
-    return [*best, *lower, *inspect, onward]
+        return [stop, *items, *inspect]
+    onward = go_on(now, table=table, alone=not items)
+    doubtful = [item for item in items if item.confidence == "low"]
+    return [*(item for item in items if item not in doubtful), *inspect, onward, *doubtful]
 
 
 def _go_back(now: Situation, alert: Alert) -> AdviceItem:
     first = now.step if alert.first_step is None else alert.first_step
-    before = [save for save in now.saves if save.step < first]
-    where = f"{before[-1].name}, the last checkpoint before it" if before else "the last checkpoint before it"
+    earlier = [save for save in now.saves if save.step < first]
+    before = [save for save in earlier if save.sound]
+    where = "the last checkpoint before it"
+    if earlier and earlier[-1:] != before[-1:]:
+        where += " whose evaluation was a number"
+    where = f"{before[-1].name}, {where}" if before else where
     ended = ", and the training ended so" if now.ended else ""
     sure = alert.count > 1 or "gradient_norm" in alert.evidence
     return AdviceItem(
@@ -58,8 +62,10 @@ def _stop(now: Situation, *, table: AdviceTable) -> AdviceItem | None:
     ):
         return None
     evaluated = now.evaluations.best is not None
-    tail = "" if evaluated else " No evaluation loss is logged, so nothing says how the model does on other data."
-    confidence: Confidence = "high" if evaluated else "low"
+    known = "is logged" if now.evaluations.newest is None else "is a number"
+    tail = "" if evaluated else f" No evaluation loss {known}, so nothing says how the model does on other data."
+    lost = situation.failed_evaluation(now)
+    confidence: Confidence = "low" if not evaluated else "high" if lost is None else "medium"
     return AdviceItem(
         action="stop",
         text=("Ended, and no more was to be gained" if now.ended else "Stop")
@@ -67,7 +73,12 @@ def _stop(now: Situation, *, table: AdviceTable) -> AdviceItem | None:
         + (", and the evaluation loss falls no more." if evaluated else ".")
         + tail,
         confidence=confidence,
-        because=[*situation.of_plateau(now), *situation.of_schedule(now), *situation.of_evaluations(now)],
+        because=[
+            *situation.of_plateau(now),
+            *situation.of_schedule(now),
+            *situation.of_evaluations(now),
+            *([] if lost is None else [situation.of_alert(lost)]),
+        ],
     )
 
 
@@ -105,21 +116,29 @@ def _lower(now: Situation, *, table: AdviceTable) -> list[AdviceItem]:
 
 def _best_checkpoint(now: Situation, *, table: AdviceTable) -> list[AdviceItem]:
     best, newest = now.evaluations.best, now.evaluations.newest
-    gap = now.alerts.get("val_train_gap")
     if best is None or newest is None or best.step == newest.step:
         return []
+    gap = now.alerts.get("val_train_gap")
+    lost = None if math.isfinite(newest.loss) else situation.failed_evaluation(now)
     late = now.evaluations.since_best >= table.eval_patience
-    if not late and gap is None:
+    if not late and gap is None and lost is None:
         return []
-    near = min(now.saves, key=lambda save: abs(save.step - best.step), default=None)
+    sound = [save for save in now.saves if save.sound]
+    near = min(sound, key=lambda save: abs(save.step - best.step), default=None)
     name = f"the checkpoint nearest to step {best.step}" if near is None else near.name
+    confidence: Confidence = "high" if late and gap is not None else "medium"
+    if not (late or gap is not None or now.ended) and lost is not None and lost.count == 1:
+        confidence = "low"  # one evaluation may have met one bad batch
     return [
         AdviceItem(
             action="use_checkpoint",
             text=f"Use {name}: the evaluation loss was least at step {best.step}, {best.loss:.4g}, and is"
-            f" {newest.loss:.4g} at step {newest.step}.",
-            confidence="high" if late and gap is not None else "medium",
-            because=[*situation.of_evaluations(now), *([] if gap is None else [situation.of_alert(gap)])],
+            f" {situation.loss_in_words(newest.loss)} at step {newest.step}.",
+            confidence=confidence,
+            because=[
+                *situation.of_evaluations(now),
+                *(situation.of_alert(alert) for alert in (gap, lost) if alert is not None),
+            ],
             subjects=[] if near is None else [near.name],
         )
     ]

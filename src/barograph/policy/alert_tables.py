@@ -217,6 +217,20 @@ class ThroughputDegradedTable(Struct, frozen=True, kw_only=True, forbid_unknown_
     below_share: Annotated[float, Meta(gt=0.0, lt=1.0, description="Below this share of the baseline.")]
 
 
+class NonFiniteEvaluationTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The loss of an evaluation is NaN or infinite."""
+
+    enabled: Enabled
+    life: Life
+    recommendation: Recommendation
+    recommendation_never: Annotated[
+        str, Meta(min_length=1, description="The same where no evaluation loss was a number yet.")
+    ]
+    recommendation_lost: Annotated[
+        str, Meta(min_length=1, description="The same where the newest loss of training is no number either.")
+    ]
+
+
 class ValTrainGapTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The evaluation loss is far above the training loss."""
 
@@ -297,6 +311,7 @@ class AlertTables(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     dead_layers: DeadLayersTable
     gradient_imbalance: GradientImbalanceTable
     plateau: PlateauTable
+    non_finite_evaluation: NonFiniteEvaluationTable
     val_train_gap: ValTrainGapTable
     poor_calibration: PoorCalibrationTable
     constant_evaluation: ConstantEvaluationTable

@@ -43,17 +43,21 @@ class Evaluations:
         self.best: Evaluation | None = None
         """That of the least finite loss; of equals, the first."""
         self.since_best = 0
-        """Evaluations after the best."""
+        """Evaluations after the best, of those whose loss was a number: the others say nothing of better or worse."""
         self.count = 0
-        """Evaluations in all."""
+        """Evaluations whose loss was a number."""
+        self._counted: int | None = None
 
     def update(self, evaluation: Evaluation) -> None:
         """Take one in. A second one of the same step takes its place."""
-        if self.newest is None or evaluation.step != self.newest.step:
+        self.newest = evaluation
+        if not math.isfinite(evaluation.loss):
+            return
+        if evaluation.step != self._counted:
             self.count += 1
             self.since_best += 1
-        self.newest = evaluation
-        if math.isfinite(evaluation.loss) and (self.best is None or evaluation.loss < self.best.loss):
+        self._counted = evaluation.step
+        if self.best is None or evaluation.loss < self.best.loss:
             self.best, self.since_best = evaluation, 0
 
 

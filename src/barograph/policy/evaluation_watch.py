@@ -1,5 +1,7 @@
 """What evaluations say of a training: their losses, their scores, and how well its confidence is earned."""
 
+from collections.abc import Mapping
+
 from barograph.policy.evaluation_conditions import (
     Evaluation,
     Evaluations,
@@ -8,6 +10,7 @@ from barograph.policy.evaluation_conditions import (
     val_train_gap,
 )
 from barograph.policy.logged_names import Calibration
+from barograph.policy.non_finite_evaluation import NonFiniteEvaluations
 from barograph.policy.tables import Policy
 from barograph.policy.watched_conditions import WatchedConditions
 
@@ -19,6 +22,8 @@ class EvaluationWatch:
         self._alerts = policy.alerts
         self._conditions = conditions
         self._scores = Scores(policy.alerts.constant_evaluation)
+        self._non_finite = NonFiniteEvaluations(policy.alerts.non_finite_evaluation)
+        self._judged: tuple[int, bool | None] | None = None
         self._answers: int | None = None
         self.losses = Evaluations()
         """The evaluation losses."""
@@ -28,6 +33,21 @@ class EvaluationWatch:
         self.losses.update(Evaluation(step, loss, training_loss))
         found = val_train_gap(self.losses, table=self._alerts.val_train_gap)
         self._conditions.judge("val_train_gap", found, step=step, time=time)
+
+    def numbers(self, step: int, time: float, losses: Mapping[str, float], *, training_loss: float | None) -> None:
+        """Take the losses of an evaluation in by their names, which may be numbers or not; `training_loss` is the
+        newest loss of a step, whatever it is. Several sets of one step count once."""
+        found = self._non_finite.update(step, losses, training_loss=training_loss)
+        if found is None:
+            return
+        again = self._judged == (step, found.seen)
+        self._judged = (step, found.seen)
+        if found.seen or not again:
+            self._conditions.judge("non_finite_evaluation", found, step=step, time=time, again=again)
+
+    def sound_at(self, step: int) -> bool:
+        """Whether the newest evaluation up to that step gave numbers alone; True where there was none."""
+        return self._non_finite.sound_at(step)
 
     def calibration(self, step: int, time: float, said: Calibration) -> None:
         """Take an expected calibration error in; its number of answers may have been said before."""

@@ -4,12 +4,13 @@ others as they are."""
 import math
 from collections.abc import Mapping
 
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from barograph.analysis.plateau import PlateauResult
 from barograph.analysis.streaming import StreamingLoss
-from barograph.analysis.throughput import Throughput
+from barograph.analysis.throughput import Rates, Throughput
 from barograph.policy.evaluation_conditions import Evaluations
+from barograph.records.quantities import spelled
 from barograph.records.signals import Signals
 
 OF_LOSSES = (
@@ -24,18 +25,7 @@ OF_LOSSES = (
     "loss_change_steps",
 )
 OF_PLATEAU = ("plateau", "expected_gain_high")
-OF_THROUGHPUT = (
-    "tokens_per_sec",
-    "tokens_per_sec_ema",
-    "tokens_per_sec_avg",
-    "tokens_per_sec_baseline",
-    "throughput_trend",
-    "seconds_per_step",
-    "eta_s",
-    "data_wait_share",
-    "forward_backward_share",
-    "optimizer_share",
-)
+OF_THROUGHPUT = Rates.__struct_fields__
 OF_EVALUATIONS = ("validation_loss", "val_train_gap")
 
 NOTHING = {
@@ -87,20 +77,8 @@ def with_plateau(signals: Signals, found: PlateauResult) -> Signals:
 
 def with_throughput(signals: Signals, fold: Throughput, *, total_steps: int | None) -> Signals:
     """With how fast it goes."""
-    return replace(
-        signals,
-        tokens_per_sec=fold.current,
-        tokens_per_sec_ema=fold.ema,
-        tokens_per_sec_avg=fold.average,
-        tokens_per_sec_baseline=fold.baseline,
-        throughput_trend=fold.trend,
-        seconds_per_step=fold.seconds_per_step,
-        eta_s=fold.eta_s(total_steps, signals.step),
-        data_wait_share=fold.data_wait_share,
-        forward_backward_share=fold.forward_backward_share,
-        optimizer_share=fold.optimizer_share,
-        why={**signals.why, **fold.reasons(total_steps=total_steps)},
-    )
+    rates = asdict(fold.rates(total_steps=total_steps, step=signals.step))
+    return replace(signals, **rates, why={**signals.why, **fold.reasons(total_steps=total_steps)})
 
 
 def with_evaluations(signals: Signals, fold: Evaluations) -> Signals:
@@ -110,6 +88,8 @@ def with_evaluations(signals: Signals, fold: Evaluations) -> Signals:
         return replace(signals, why={**signals.why, **dict.fromkeys(OF_EVALUATIONS, "no evaluation loss is logged")})
     gap = None if newest.training_loss is None else newest.loss - newest.training_loss
     why = {} if gap is not None else {"val_train_gap": "no training loss was known at that evaluation"}
+    if gap is not None and not math.isfinite(gap):
+        why = {"val_train_gap": f"it is {spelled(gap)} at step {newest.step}"}
     return replace(signals, validation_loss=newest.loss, val_train_gap=gap, why={**signals.why, **why})
 
 

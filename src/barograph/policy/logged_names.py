@@ -22,6 +22,7 @@ _NO_SCORE = re.compile(
     r".*(?:time|_per_second|epoch|tokens|samples|examples|count|size|steps?|seconds|learning_rate|[_/]n|_s|ece)"
     r"|.*(?:^|[_/])num_.*"
 )
+_LOSS = re.compile(r".*[/_]loss")
 _ECE = re.compile(r"(?P<prefix>(?:.*[_/])?)ece")
 _REWARD = re.compile(r"rewards?(?:[/_].*)?|objective/(?:kl|rlhf_reward|entropy)")
 
@@ -53,6 +54,8 @@ class Logged(Struct, frozen=True, kw_only=True):
     """Tokens since training began."""
     validation_loss: float | None = None
     """Evaluation loss, nats."""
+    evaluation_losses: dict[str, float] = field(default_factory=dict)
+    """The same and those of every named evaluation set, such as `eval/medical_loss`, under their own names."""
     calibration: Calibration | None = None
     """Expected calibration error of a fixed evaluation."""
     scores: dict[str, float] = field(default_factory=dict)
@@ -75,6 +78,7 @@ def logged(values: Mapping[str, float]) -> Logged:
         top1_probability=_first(named, TOP1),
         tokens_seen=_first(named, TOKENS_SEEN),
         validation_loss=next((value for name, value in named.items() if name in VALIDATION_LOSS), None),
+        evaluation_losses={name: value for name, value in named.items() if is_evaluation_loss(name)},
         calibration=_calibration(named),
         scores={name: value for name, value in named.items() if is_score(name)},
         rewards=any(_REWARD.fullmatch(name) for name in named),
@@ -84,6 +88,11 @@ def logged(values: Mapping[str, float]) -> Logged:
 def is_score(name: str) -> bool:
     """Whether a name is that of a score of an evaluation, and not of its duration or its size."""
     return bool(_SPLIT.fullmatch(name)) and not _NO_SCORE.fullmatch(name)
+
+
+def is_evaluation_loss(name: str) -> bool:
+    """Whether a name is that of the loss of an evaluation, of all of it or of one named set."""
+    return bool(_SPLIT.fullmatch(name)) and bool(_LOSS.fullmatch(name))
 
 
 def _calibration(named: Mapping[str, float]) -> Calibration | None:

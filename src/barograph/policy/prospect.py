@@ -21,6 +21,8 @@ def go_on(now: Situation, *, table: AdviceTable, alone: bool) -> AdviceItem:
         *situation.of_schedule(now),
         *situation.of_evaluations(now),
         *situation.of_own(now),
+        *(situation.of_alert(alert) for alert in situation.no_numbers(now)),
+        *(situation.of_alert(lost) for lost in (situation.failed_evaluation(now),) if lost is not None),
     ]
     reason = _reason(now, table=table)
     text, confidence = reason.going, reason.confidence
@@ -34,7 +36,7 @@ def go_on(now: Situation, *, table: AdviceTable, alone: bool) -> AdviceItem:
         action="continue",
         text=" ".join([text, *remarks]),
         confidence=confidence,
-        because=[*because, *(situation.of_alert(alert) for alert in situation.no_numbers(now))] or [f"step {now.step}"],
+        because=because or [f"step {now.step}"],
     )
 
 
@@ -57,7 +59,7 @@ def _reason(now: Situation, *, table: AdviceTable) -> _Reason:
             "Look at the labels before you train again.",
             "medium" if labels[0].count == 1 else "low",
         )
-    newest = now.evaluations.count > 1 and now.evaluations.since_best == 0
+    newest = situation.evaluation_fell(now)
     late = now.evaluations.count > 0 and not situation.evaluation_falls(now, table=table)
     if "plateau" in now.alerts or (now.plateau is not None and now.plateau.plateau):
         return _flat(now, table=table)
@@ -117,6 +119,11 @@ def _remarks(now: Situation, *, table: AdviceTable) -> Iterator[str]:
             yield f"{when}, and the gradients were: the weights are untouched."
         else:
             yield f"{when}, and is a number again: the weights are not lost."
+    lost = situation.failed_evaluation(now)
+    if lost is not None:
+        since = f"since step {lost.first_step}" if lost.count > 1 else f"at step {lost.first_step}"
+        loss = "its loss was" if now.ended else "its loss is"
+        yield f"Look at the evaluation: {loss} no number {since}."
     recent = situation.recent_spikes(now)
     if len(recent) >= table.lower_after_spikes and situation.recovered(now):
         yield f"It came back after each of {len(recent)} spikes, the newest at step {recent[-1]}."
@@ -127,5 +134,7 @@ def _fell(change: Change) -> str:
     fall = -change.ratio
     if fall <= 0.0:
         return "the loss falls"
-    digits = 2 if fall >= 0.99 else 0 if fall >= 0.1 else 1
-    return f"the loss fell by {fall:.{digits}%} over the last {change.steps:,} steps"
+    digits = 2 if fall >= 0.985 else 0 if fall >= 0.1 else 1
+    # A loss that is not zero did not fall by all of itself.
+    shown = min(fall, 0.9999) if fall < 1.0 else fall
+    return f"the loss fell by {shown:.{digits}%} over the last {change.steps:,} steps"

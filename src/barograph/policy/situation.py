@@ -13,6 +13,7 @@ from barograph.policy.alert_tables import AdviceTable
 from barograph.policy.evaluation_conditions import Evaluations
 from barograph.policy.learning_rate_conditions import Schedule
 from barograph.records.alerts import Alert
+from barograph.records.quantities import spelled
 from barograph.records.signals import TrendWord
 
 RECENT_STEPS = 1000
@@ -35,6 +36,8 @@ class Save(Struct, frozen=True):
     """Its step."""
     name: str
     """What its folder is called."""
+    sound: bool = True
+    """False if the newest evaluation up to its step had a loss that is no number."""
 
 
 class Situation(Struct, frozen=True, kw_only=True):
@@ -76,8 +79,21 @@ def schedule_over(now: Situation, *, table: AdviceTable) -> bool:
 
 
 def evaluation_falls(now: Situation, *, table: AdviceTable) -> bool:
-    """Whether the best evaluation loss is so new that it may fall further; of no evaluation at all, no."""
+    """Whether the best evaluation loss is so new that it may fall further; of none that is a number, no."""
     return now.evaluations.count > 0 and now.evaluations.since_best < table.eval_patience
+
+
+def evaluation_fell(now: Situation) -> bool:
+    """Whether the newest evaluation loss is the least of several."""
+    newest = now.evaluations.newest
+    least = now.evaluations.count > 1 and now.evaluations.since_best == 0
+    return least and newest is not None and math.isfinite(newest.loss)
+
+
+def failed_evaluation(now: Situation) -> Alert | None:
+    """The alert of evaluations whose loss is no number, while it fires."""
+    alert = now.alerts.get("non_finite_evaluation")
+    return alert if alert is not None and alert.state == "firing" else None
 
 
 def flat(now: Situation, *, table: AdviceTable) -> bool:
@@ -139,9 +155,14 @@ def of_evaluations(now: Situation) -> Iterator[str]:
     best, newest = now.evaluations.best, now.evaluations.newest
     if best is not None and newest is not None:
         yield (
-            f"evaluation loss {newest.loss:.4g} at step {newest.step}, least {best.loss:.4g} at step {best.step},"
-            f" {now.evaluations.since_best} evaluations ago"
+            f"evaluation loss {loss_in_words(newest.loss)} at step {newest.step}, least {best.loss:.4g} at step"
+            f" {best.step}, {now.evaluations.since_best} evaluations ago"
         )
+
+
+def loss_in_words(loss: float) -> str:
+    """A loss, which may be no number."""
+    return f"{loss:.4g}" if math.isfinite(loss) else spelled(loss)
 
 
 def of_trend(now: Situation) -> Iterator[str]:

@@ -29,7 +29,7 @@ from barograph.policy.learning_rate_conditions import (
     learning_rate_low,
     schedule_after,
 )
-from barograph.policy.logged_names import logged
+from barograph.policy.logged_names import Logged, logged
 from barograph.policy.loss_conditions import NOT_PROGRESS, LossSpikes, masked_loss, non_finite_loss, plateau
 from barograph.policy.machine_conditions import disk_full, gpu_memory, gpu_temperature, throughput_degraded
 from barograph.policy.pace import Pace
@@ -170,13 +170,7 @@ class TrainingWatch:
             newest.top1_probability = said.top1_probability
         if said.tokens_seen is not None and not self._timed:
             self._guarded("throughput", self._look_at_tokens, step, time, said.tokens_seen)
-        if said.validation_loss is not None:
-            about = self._losses.streaming_ce
-            self._guarded("evaluations", self._evaluations.loss, step, time, said.validation_loss, training_loss=about)
-        if said.calibration is not None:
-            self._guarded("calibration", self._evaluations.calibration, step, time, said.calibration)
-        if said.scores:
-            self._guarded("scores", self._evaluations.scores, step, time, said.scores)
+        self._look_at_evaluation(step, time, said)
         return self._due(time)
 
     def layers(self, step: int, time: float, values: LayerValues) -> list[Record]:
@@ -309,6 +303,20 @@ class TrainingWatch:
             return ""
         return f"Over the last {change.steps:,} steps it did fall, by {-change.ratio:.1%}; the newest of them do not."
 
+    def _look_at_evaluation(self, step: int, time: float, said: Logged) -> None:
+        """What was logged of an evaluation."""
+        watch = self._evaluations
+        if said.evaluation_losses:
+            losses, newest = said.evaluation_losses, self._newest.loss
+            self._guarded("evaluation_losses", watch.numbers, step, time, losses, training_loss=newest)
+        if said.validation_loss is not None:
+            about = self._losses.streaming_ce
+            self._guarded("evaluations", watch.loss, step, time, said.validation_loss, training_loss=about)
+        if said.calibration is not None:
+            self._guarded("calibration", watch.calibration, step, time, said.calibration)
+        if said.scores:
+            self._guarded("scores", watch.scores, step, time, said.scores)
+
     def _look_at_rate(self, step: int, time: float, rate: float) -> None:
         alerts = self._policy.alerts
         self._schedule = schedule_after(self._schedule, step, rate)
@@ -369,7 +377,9 @@ class TrainingWatch:
             trend="unknown" if self._rewards else told.loss_trend,
             change=change,
             spikes=() if self._rewards or self._conditions.off("loss_spike") else tuple(self._spikes.newest),
-            saves=tuple(self._saves),
+            saves=tuple(
+                save if self._evaluations.sound_at(save.step) else replace(save, sound=False) for save in self._saves
+            ),
             own=self._newest.own_alert,
             own_count=self._newest.own_alerts,
             ended=ended,

@@ -17,6 +17,7 @@ CATEGORIES: dict[str, AlertCategory] = {
     "dead_layers": "gradients",
     "gradient_imbalance": "gradients",
     "plateau": "loss",
+    "non_finite_evaluation": "evaluation",
     "val_train_gap": "evaluation",
     "poor_calibration": "calibration",
     "constant_evaluation": "evaluation",
@@ -34,6 +35,7 @@ CATEGORIES: dict[str, AlertCategory] = {
 _NO_LOSS = "no loss is recorded yet"
 _NO_NORM = "no norm of the gradients is known"
 _NO_LAYERS = "no layer's gradient is known"
+_NO_EVALUATION = "no evaluation loss is logged"
 _NO_RATE = "no learning rate is logged"
 _NOT_ASKED = "the machine was not asked yet"
 
@@ -46,7 +48,8 @@ NOT_YET: dict[str, str] = {
     "dead_layers": _NO_LAYERS,
     "gradient_imbalance": _NO_LAYERS,
     "plateau": _NO_LOSS,
-    "val_train_gap": "no evaluation loss is logged",
+    "non_finite_evaluation": _NO_EVALUATION,
+    "val_train_gap": _NO_EVALUATION,
     "poor_calibration": "no calibration error is logged (fixed_eval_ece)",
     "constant_evaluation": "no score of an evaluation is logged",
     "learning_rate_high": _NO_RATE,

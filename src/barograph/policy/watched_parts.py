@@ -11,6 +11,7 @@ CONDITIONS: dict[str, tuple[str, ...]] = {
     "learning_rate": ("learning_rate_high", "learning_rate_low"),
     "throughput": ("throughput_degraded",),
     "layers": ("dead_layers", "gradient_imbalance"),
+    "evaluation_losses": ("non_finite_evaluation",),
     "evaluations": ("val_train_gap",),
     "calibration": ("poor_calibration",),
     "scores": ("constant_evaluation",),
@@ -34,7 +35,7 @@ WITHOUT: dict[str, tuple[str, ...]] = {
     "learning_rate": ("learning_rate_high", "learning_rate_low"),
     "tokens_per_sec": ("throughput_degraded",),
     "layers": ("dead_layers", "gradient_imbalance"),
-    "validation_loss": ("val_train_gap",),
+    "validation_loss": ("non_finite_evaluation", "val_train_gap"),
     "hardware": ("gpu_memory", "gpu_temperature", "disk_full"),
 }
 """Field, or what is observed -> conditions that know nothing without it."""
