@@ -572,7 +572,8 @@ def test_a_large_model_is_measured_within_the_budget(tmp_path: Path) -> None:
     callback = barograph.TrainerCallback(dir=tmp_path / "runs")
     trainer_of(tmp_path, callback, max_steps=60, logging_steps=10).train()
     measured = series(tmp_path / "runs", "layers/model.layers.0/gradient_norm")
-    assert 2 <= len(measured) < 60
+    assert min(measured) == 1, "the first step is measured, whatever it costs"
+    assert len(measured) < 60
 
 
 def test_the_machine_is_recorded_while_it_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
