@@ -271,6 +271,18 @@ def test_one_that_hangs_makes_nobody_wait(
     assert answer == "drip" or told[-1].detail == "it could not be sent within 0.2 s of the run's end"
 
 
+def test_what_is_under_way_at_the_end_was_tried_once_and_what_waits_was_not(
+    receiver: MakeReceiver, webhook: MakeWebhook
+) -> None:
+    server = receiver("hang")
+    sender, told = webhook(server.origin, patience=Patience())
+    sender.send(alert(name="a"), "sft")
+    sender.send(alert(name="b"), "sft")
+    awaited(lambda: bool(server.bodies))
+    assert not sender.close(0.1)
+    assert [(one.alert, one.tries, one.delivered) for one in told] == [("a", 1, False), ("b", 0, False)]
+
+
 def test_tries_that_hang_do_not_become_a_crowd(receiver: MakeReceiver, webhook: MakeWebhook) -> None:
     server = receiver("drip")
     sender, told = webhook(server.origin, patience=Patience(answer_s=5.0, try_s=0.05, pauses_s=(0.0,) * 10))

@@ -103,6 +103,7 @@ class Webhook:
         self._arrived: OrderedDict[str, str] = OrderedDict()
         self._waiting: deque[tuple[Alert, str]] = deque()
         self._in_hand: Alert | None = None
+        self._tries = 0  # of the alert in hand
         self._change = threading.Condition()
         self._closing = self._closed = False
         self._hanging: list[threading.Thread] = []
@@ -150,8 +151,10 @@ class Webhook:
             self._closed = True  # what is in the thread's hands is told here, and not by it
             left = [alert for alert in (self._in_hand, *(alert for alert, _ in self._waiting)) if alert is not None]
             self._waiting.clear()
-        for alert in left:
-            self._tell(alert, Tried(detail=f"it could not be sent within {within_s:g} s of the run's end"), tries=0)
+            begun = 0 if self._in_hand is None else self._tries
+        late = Tried(detail=f"it could not be sent within {within_s:g} s of the run's end")
+        for number, alert in enumerate(left):
+            self._tell(alert, late, tries=begun if number == 0 else 0)
         return not left
 
     def _is_news(self, alert: Alert) -> bool:
@@ -173,7 +176,7 @@ class Webhook:
                 if not self._waiting:
                     return
                 alert, run = self._waiting.popleft()
-                self._in_hand = alert
+                self._in_hand, self._tries = alert, 0
             try:
                 self._deliver(alert, run)
             except Exception as error:  # noqa: BLE001 - the one boundary of this thread; it must outlive anything
@@ -185,13 +188,15 @@ class Webhook:
         if alert.state == "resolved" and alert.id not in self._arrived:
             return  # nobody heard of it
         content = body(alert, run=run, shape=self._target.shape)
-        tries, tried = 1, self._try(content)
+        self._tries = tries = 1
+        tried = self._try(content)
         for pause in self._patience.pauses_s:
             if tried.delivered or not tried.again:
                 break
             with self._change:
                 self._change.wait_for(lambda: self._closing, timeout=max(pause, tried.wait_s))
-            tries, tried = tries + 1, self._try(content)
+            self._tries = tries = tries + 1
+            tried = self._try(content)
         with self._change:
             if self._closed:
                 return
