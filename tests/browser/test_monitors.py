@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import time
@@ -330,6 +331,193 @@ def test_an_alert_is_acknowledged_by_keyboard_alone(server: Server, watch: Watch
     page.reload()
     expect(said).to_contain_text(f"seen by me {MARKUP}")
     expect(entry(page, "b").get_by_test_id("alert-state")).to_have_text("firing")
+
+
+def left_behind(begin_run: BeginRun) -> Run:
+    """A first attempt that ended with two alerts open, and the second one, which goes on from step 100 with one."""
+    first = begin_run("alpha")
+    first.append(
+        *steps(1, 120, layers=False),
+        alert("exploding_gradients", 90, 120, level="critical"),
+        Alert(time=time.time() - 60, title="mine of the first", level="warning", step=80),
+    )
+    second = begin_run("alpha", attempt=2)
+    second.append(
+        *steps(100, STEPS, layers=False),
+        alert("plateau", 150, STEPS, level="info"),
+        signals(STEPS, plateau="firing"),
+        Heartbeat(time=time.time(), step=STEPS),
+    )
+    return second
+
+
+def test_what_an_older_attempt_left_open_is_history_once_a_newer_one_goes_on(
+    begin_run: BeginRun, serve: Serve, watch: Watch
+) -> None:
+    left_behind(begin_run)
+    page = watch(serve().url).open("?run=alpha")
+    alerts = card(page, "alerts")
+    expect(alerts.get_by_role("button", name="Open 1")).to_have_attribute("aria-pressed", "true")
+    expect(alerts.locator(".aside")).to_have_text("1 open")
+    expect(alerts.locator("[data-alert]")).to_have_count(1)
+    alerts.get_by_role("button", name="All 3").click()
+    expect(alerts.locator("[data-alert]")).to_have_count(3)
+    expect(entry(page, "b").get_by_test_id("alert-state")).to_have_text("open when attempt 1 ended")
+    own = alerts.locator("[data-alert]").filter(has_text="mine of the first")
+    expect(own.get_by_test_id("alert-state")).to_have_text("not acknowledged in attempt 1")
+
+
+def test_what_the_last_attempt_left_open_stays_what_was_open_at_the_end(
+    begin_run: BeginRun, serve: Serve, watch: Watch
+) -> None:
+    left_behind(begin_run).append(RunComplete(time=time.time(), step=STEPS))
+    page = watch(serve().url).open("?run=alpha")
+    expect(card(page, "alerts").get_by_role("button", name="At the end 1")).to_be_visible()
+    expect(card(page, "alerts").locator(".aside")).to_have_text("1 open at the end")
+    expect(entry(page, "c").get_by_test_id("alert-state")).to_have_text("open at the end")
+
+
+def mine(run: Run, *titles: str) -> None:
+    """Steps, and alerts of the user's own."""
+    run.append(*steps(1, 20, layers=False))
+    now = time.time()
+    run.append(*(Alert(time=now - place, title=title, step=10 + place) for place, title in enumerate(titles)))
+    run.append(Heartbeat(time=now, step=20))
+
+
+def acknowledge(page: Page, title: str) -> None:
+    """By keyboard alone, from its button on."""
+    expect(page.get_by_role("button", name=f"Acknowledge {title}", exact=True)).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+
+
+def test_the_focus_goes_on_to_the_next_alert_when_the_acknowledged_one_goes_away(
+    begin_run: BeginRun, serve: Serve, watch: Watch
+) -> None:
+    mine(begin_run("alpha"), "one", "two", "three")
+    page = watch(serve().url).open("?run=alpha&alerts=open")
+    rows = card(page, "alerts").locator("[data-alert]")
+    said = card(page, "alerts").get_by_test_id("alerts-said")
+    page.get_by_role("button", name="Acknowledge two", exact=True).focus()
+    acknowledge(page, "two")
+    expect(said).to_have_text("Acknowledged: two. 2 alerts open.")
+    expect(rows).to_have_count(2)
+    acknowledge(page, "three")
+    expect(rows).to_have_count(1)
+    acknowledge(page, "one")
+    expect(said).to_have_text("Acknowledged: one. 0 alerts open.")
+    expect(rows).to_have_count(0)
+    expect(page.get_by_role("heading", name="Alerts")).to_be_focused()
+
+
+def test_the_focus_outlives_an_alert_that_is_over_by_itself(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    run = begin_run("alpha")
+    monitored(run)
+    page = watch(serve().url).open("?run=alpha")
+    entry(page, "b").get_by_role("button", name=re.compile("^Acknowledge ")).focus()
+    run.append(alert("exploding_gradients", 160, STEPS, level="critical", state="resolved"))
+    expect(entry(page, "b")).to_have_count(0)
+    expect(page.get_by_role("button", name=f"Acknowledge {MARKUP}", exact=True)).to_be_focused()
+    expect(card(page, "alerts").get_by_test_id("alerts-said")).to_contain_text("resolved")
+
+
+def test_a_note_that_is_being_written_outlives_its_alert(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    run = begin_run("alpha")
+    monitored(run)
+    page = watch(serve().url).open("?run=alpha")
+    entry(page, "b").get_by_role("button", name=re.compile("^Acknowledge ")).click()
+    page.keyboard.type("half a ")
+    run.append(alert("exploding_gradients", 160, STEPS, level="critical", state="resolved"))
+    expect(entry(page, "b").get_by_test_id("alert-state")).to_have_text("resolved")
+    expect(card(page, "alerts").get_by_role("button", name="Open 1")).to_be_visible()
+    page.keyboard.type("note")
+    expect(entry(page, "b").get_by_label("Note, if you like")).to_have_value("half a note")
+    page.keyboard.press("Escape")
+    expect(entry(page, "b")).to_have_count(0)
+    expect(page.get_by_role("button", name=f"Acknowledge {MARKUP}", exact=True)).to_be_focused()
+
+
+@pytest.mark.parametrize("width", [1440, PHONE[0]])
+def test_of_many_alerts_none_is_lost_and_no_sign_covers_another(
+    begin_run: BeginRun, serve: Serve, watch: Watch, width: int
+) -> None:
+    run = begin_run("alpha")
+    now = time.time()
+    run.append(*steps(1, STEPS, layers=False))
+    run.append(*(Alert(time=now - step, title=f"mine {step}", step=step) for step in range(1, STEPS + 1)))
+    run.append(Heartbeat(time=now, step=STEPS))
+    page = watch(serve().url, width=width).open("?run=alpha")
+    expect(card(page, "alerts").get_by_role("button", name=f"Open {STEPS}")).to_be_visible()
+    signs = page.get_by_test_id("alert-lane").get_by_role("button")
+    numbers = "(all) => all.reduce((sum, each) => sum + Number(each.textContent), 0)"
+    page.wait_for_function(
+        "(most) => [...document.querySelectorAll('[data-testid=alert-lane] button')]"
+        ".reduce((sum, each) => sum + Number(each.textContent), 0) === most",
+        arg=STEPS,
+    )
+    assert signs.evaluate_all(numbers) == STEPS
+    edges = "(all) => all.map((each) => each.getBoundingClientRect()).map(({left, right}) => [left, right])"
+    boxes = signs.evaluate_all(edges)
+    assert all(here[1] <= after[0] for here, after in itertools.pairwise(boxes))
+
+
+def test_a_title_of_any_length_can_be_read_and_a_long_text_unfolds(
+    begin_run: BeginRun, serve: Serve, watch: Watch
+) -> None:
+    run = begin_run("alpha")
+    title, text = "The gradients explode: their norm is 412.6", "word " * 300
+    run.append(*steps(1, 20, layers=False), Alert(time=time.time(), title=title, text=text, step=10))
+    page = watch(serve().url, width=PHONE[0], height=PHONE[1]).open("?run=alpha")
+    row = card(page, "alerts").locator("[data-alert]")
+    shown = row.locator("b", has_text=title).evaluate(
+        "(each) => [each.scrollWidth - each.clientWidth, each.scrollHeight - each.clientHeight]"
+    )
+    assert shown == [0, 0]
+    before = row.bounding_box()
+    row.get_by_role("button", name="all of it").click()
+    expect(row.get_by_role("button", name="less")).to_be_visible()
+    after = row.bounding_box()
+    assert before is not None
+    assert after is not None
+    assert after["height"] > before["height"] + 100
+
+
+def test_what_is_short_of_a_machine_is_said_in_words_also_of_many_gpus(
+    begin_run: BeginRun, serve: Serve, watch: Watch
+) -> None:
+    gpus = [gpu(index) for index in range(4)]
+    gpus[1] = replace(gpus[1], temp_c=88.0)
+    gpus[2] = replace(gpus[2], vram_used_gb=24.8, vram_pct=99.2)
+    blind = dict.fromkeys(("util_pct", "vram_used_gb", "vram_total_gb", "vram_pct", "temp_c", "name"))
+    gpus[3] = replace(gpus[3], **blind)
+    said = replace(machine(20, ram_used_gb=66.0), gpus=gpus)
+    begin_run("alpha").append(*steps(1, 20, layers=False), said)
+    page = watch(serve().url, width=PHONE[0], height=PHONE[1]).open("?run=alpha")
+    host = card(page, "hardware").locator("[data-host=training_host]")
+    expect(host.locator(".meter", has_text="RAM")).to_contain_text("nearly full")
+    summaries = host.locator("[data-gpu] summary")
+    expect(summaries).to_have_count(4)
+    expect(summaries.nth(0).locator(".warn")).to_have_count(0)
+    expect(summaries.nth(1).locator(".warn")).to_have_text("temperature above its limit")
+    expect(summaries.nth(2).locator(".warn")).to_have_text("memory nearly full")
+    expect(summaries.nth(3)).to_contain_text("says nothing")
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
+
+
+def test_a_value_that_is_no_number_is_said_so_and_is_no_dash(begin_run: BeginRun, serve: Serve, watch: Watch) -> None:
+    run = begin_run("alpha")
+    broken = {"train/token_entropy": math.nan, "train/top1_probability": math.inf}
+    run.append(*steps(1, 20, layers=False), Step(step=21, loss=math.nan, time=time.time(), metrics=broken))
+    run.append(replace(signals(21), gradient_norm=math.nan, non_finite=1), Heartbeat(time=time.time(), step=21))
+    page = watch(serve().url).open("?run=alpha")
+    streaming = card(page, "streaming")
+    for field, said in (("token_entropy", "NaN"), ("top1_probability", "+∞"), ("gradient_norm", "NaN")):
+        value = streaming.locator(f"[data-field={field}]")
+        expect(value).to_contain_text(said)
+        expect(value.locator("svg")).to_have_count(1)
+    expect(streaming.locator("[data-field=spikes]")).to_contain_text("1 not finite")
+    expect(streaming.locator("[data-field=loss_noise]").get_by_role("button")).to_be_visible()
 
 
 def test_escape_leaves_the_note_and_acknowledges_nothing(server: Server, watch: Watch) -> None:

@@ -1,7 +1,7 @@
 /** What a chart draws over its lines: values that no line can show, starts of attempts, alerts, the pen. */
 import uPlot from 'uplot';
 import type { Mark, Start } from '../lib/curve';
-import { alertKey, type Band } from '../lib/alerts';
+import { alertKey, apart, type Band } from '../lib/alerts';
 import type { AlertRow } from '../lib/documents';
 import { count } from '../lib/format';
 import { faded, type Inks } from './ink';
@@ -112,20 +112,29 @@ export function drawStarts(plot: uPlot, ink: Inks, starts: Placed<Start>[], name
   ctx.restore();
 }
 
+/** Lines of alerts from which on they would hide the curve: then they are fainter. */
+const MANY = 12;
+
 /** A diamond on the upper edge and a thin line below it for each alert, by its level; a band behind the one pointed out. */
 export function drawAlerts(plot: uPlot, ink: Inks, alerts: Placed<AlertRow>[], pointedOut: string | null): void {
   const { ctx, bbox } = plot;
   const size = crisp(4.5);
-  ctx.save();
-  for (const alert of alerts) {
+  const seen = alerts.flatMap((alert) => {
     const x = inside(plot, alert.x);
-    if (x === null) continue;
+    return x === null ? [] : [{ ...alert, x }];
+  });
+  const drawn = apart(seen, crisp(CROWDED), (alert) => alertKey(alert) === pointedOut);
+  const share = drawn.length > MANY ? 0.16 : 0.45;
+  ctx.save();
+  for (const alert of drawn) {
+    const { x } = alert;
     const colour = alert.level === 'critical' ? ink.mark : alert.level === 'warning' ? ink.warn : ink.quiet;
-    if (alertKey(alert) === pointedOut) {
+    const lit = alertKey(alert) === pointedOut;
+    if (lit) {
       ctx.fillStyle = faded(colour, 0.16);
       ctx.fillRect(x - crisp(9), bbox.top, crisp(18), bbox.height);
     }
-    ctx.fillStyle = faded(colour, 0.45);
+    ctx.fillStyle = faded(colour, lit ? 0.45 : share);
     ctx.fillRect(Math.round(x - crisp(0.5)), bbox.top, crisp(1), bbox.height);
     ctx.fillStyle = colour;
     ctx.beginPath();

@@ -9,27 +9,38 @@ export function alertKey({ step, time }: Pick<ActiveAlert, 'step' | 'time'>): st
   return `${step ?? ''}@${time}`;
 }
 
-/** `2 open, 1 open at the end, 1 not acknowledged`: only what there is. */
-export function sayCounts({ firing, ended, unseen }: Alerts['counts']): string {
-  const open = firing + ended;
-  return [firing ? `${count(firing)} open` : '', ended ? `${count(ended)} open at the end` : '', unseen < open ? `${count(unseen)} not acknowledged` : ''].filter(Boolean).join(', ');
+type Standing = Pick<AlertRow, 'state' | 'category' | 'acknowledged' | 'attempt'>;
+
+/** Whether an attempt ended with it open and a newer one goes on from there: what holds of that one, its own alerts say. */
+export function isLeftBehind({ state, attempt }: Pick<Standing, 'state' | 'attempt'>, newest: number | null): boolean {
+  return state === 'ended' && newest !== null && attempt < newest;
 }
 
-type Standing = Pick<AlertRow, 'state' | 'category' | 'acknowledged'>;
+/** Whether it is not over; one of the user's own is over once somebody has said to have seen it, and not before. What an attempt left behind is history. */
+export function isOpen(alert: Standing, newest: number | null): boolean {
+  if (isLeftBehind(alert, newest)) return false;
+  return alert.category === 'user' ? alert.acknowledged === null : alert.state !== 'resolved';
+}
 
-/** Whether it is not over; one of the user's own is over once somebody has said to have seen it, and not before. */
-export function isOpen({ state, category, acknowledged }: Standing): boolean {
-  return category === 'user' ? acknowledged === null : state !== 'resolved';
+/** `2 open, 1 open at the end, 1 not acknowledged`: only what there is; together as many as are not over. */
+export function sayCounts(alerts: readonly Standing[], newest: number | null): string {
+  const open = alerts.filter((alert) => isOpen(alert, newest));
+  const pending = open.filter(({ state }) => state === 'pending').length;
+  const ended = open.filter(({ state }) => state === 'ended').length;
+  const firing = open.length - pending - ended;
+  const unseen = open.filter(({ state, acknowledged }) => state !== 'pending' && acknowledged === null).length;
+  const parts = [firing && `${count(firing)} open`, ended && `${count(ended)} open at the end`, pending && `${count(pending)} pending`, unseen < firing + ended && `${count(unseen)} not acknowledged`];
+  return parts.filter(Boolean).join(', ');
 }
 
 /** The tab of those that are not over: once the run has ended, they are what it left behind. */
-export function sayOpen(alerts: readonly Standing[], over: boolean): string {
-  return `${over ? 'At the end' : 'Open'} ${count(alerts.filter(isOpen).length)}`;
+export function sayOpen(alerts: readonly Standing[], newest: number | null, over: boolean): string {
+  return `${over ? 'At the end' : 'Open'} ${count(alerts.filter((alert) => isOpen(alert, newest)).length)}`;
 }
 
 /** Which alerts are listed: those that are not over, if there are any and nobody asked for all. */
-export function listed(alerts: Alerts['alerts'], wanted: 'open' | 'all' | null): 'open' | 'all' {
-  return wanted ?? (alerts.some(({ alert }) => isOpen(alert)) ? 'open' : 'all');
+export function listed(alerts: Alerts['alerts'], newest: number | null, wanted: 'open' | 'all' | null): 'open' | 'all' {
+  return wanted ?? (alerts.some(({ alert }) => isOpen(alert, newest)) ? 'open' : 'all');
 }
 
 /** How often and where it was seen: `seen 12 times in 3 episodes, steps 120 to 180`; what was seen once was seen at its own step, whenever it was over. */
@@ -60,9 +71,10 @@ const UNITS: readonly { of: RegExp; cut: boolean; say: (value: number) => string
   { of: /(?:^|_)share(?:_|$)|^(?:expected_gain|min_gain|top1_probability)/, cut: false, say: percents },
 ];
 
-/** `4.8 %`, `58 %`: one place below ten. */
+/** `4.8 %`, `58 %`: one place below ten, and where the whole is near, which is not reached by rounding. */
 function percents(ratio: number): string {
-  const text = percent(Math.abs(ratio), Math.abs(ratio) < 0.0995 && ratio !== 0 ? 1 : 0);
+  const size = Math.abs(ratio);
+  const text = size > 0.99 && size < 1 ? percent(Math.min(size, 0.999), 1) : percent(size, size < 0.0995 && size !== 0 ? 1 : 0);
   return ratio < 0 ? `−${text}` : text;
 }
 
@@ -91,6 +103,7 @@ const CONDITIONS: Record<string, string> = {
   val_train_gap: 'Gap between evaluation and training loss',
   learning_rate_high: 'Learning rate too high',
   learning_rate_low: 'Learning rate too low',
+  learning_rate_zero: 'Learning rate of zero',
   throughput_degraded: 'Throughput below its baseline',
   gpu_memory: 'GPU memory nearly full',
   gpu_temperature: 'GPU too hot',
@@ -112,9 +125,9 @@ export function sayConditions(conditions: readonly ConditionRow[]): string {
   return [watched, blind ? `${count(blind)} without data` : '', broken ? `${count(broken)} with an error` : ''].filter(Boolean).join(', ');
 }
 
-/** What is said of a condition now, by its newest alert, else by what is watched: `alert firing since step 40`; null where nothing is. */
-export function stateNow({ alerts, conditions }: Pick<Alerts, 'alerts' | 'conditions'>, name: string): string | null {
-  const newest = alerts.find(({ alert }) => alert.condition === name)?.alert;
+/** What is said of a condition now, by its newest alert, else by what is watched: `alert firing since step 40`; null where nothing is. What an older attempt left behind says nothing of now. */
+export function stateNow({ alerts, conditions }: Pick<Alerts, 'alerts' | 'conditions'>, attempt: number | null, name: string): string | null {
+  const newest = alerts.find(({ alert }) => alert.condition === name && !isLeftBehind(alert, attempt))?.alert;
   const since = newest?.step == null ? '' : ` since step ${count(newest.step)}`;
   if (newest?.state === 'firing' || newest?.state === 'recovering' || newest?.state === 'pending') return `alert ${newest.state}${since}`;
   if (newest?.state === 'ended') return `alert open at the end${since && `,${since}`}`;
@@ -139,6 +152,19 @@ export const ACTIONS: Record<AdviceItem['action'], string> = {
   use_checkpoint: 'Use a checkpoint',
 };
 
+/** The gravest first. */
+export const LEVEL_ORDER: readonly AlertRow['level'][] = ['critical', 'warning', 'info'];
+
+/** Those that can be drawn beside each other, from left to right: of any that are closer than `room` the gravest, and `always` the one that is pointed out. */
+export function apart<T extends Pick<AlertRow, 'level'> & { x: number }>(alerts: readonly T[], room: number, always: (alert: T) => boolean): T[] {
+  const kept: T[] = [];
+  const first = (alert: T) => (always(alert) ? -1 : LEVEL_ORDER.indexOf(alert.level));
+  for (const alert of alerts.toSorted((a, b) => first(a) - first(b) || a.x - b.x)) {
+    if (always(alert) || kept.every((other) => Math.abs(other.x - alert.x) >= room)) kept.push(alert);
+  }
+  return kept.sort((a, b) => a.x - b.x);
+}
+
 /** A stretch of the x-axis over which an alert of a level was firing. */
 export interface Band {
   level: AlertRow['level'];
@@ -152,7 +178,7 @@ export interface Band {
 const LASTING: readonly string[] = ['dead_layers', 'gradient_imbalance', 'vanishing_gradients', 'plateau', 'val_train_gap'];
 const MOMENTS: readonly AlertRow['category'][] = ['loss', 'gradients'];
 
-/** Where alerts were firing; stretches that touch are one, so that many are no darker than one. What the user raised is a point, and none. */
+/** Where alerts were firing; stretches that touch are one, so that many are no darker than one. What the user raised is a point, and none. The steps that a newer attempt made anew are its own: what was there before lies behind none of them. */
 export function bands(alerts: readonly AlertRow[], series: Held, axis: Axis): Band[] {
   const end = series.step.at(-1);
   const newest = series.attempts.at(-1)?.attempt;
@@ -164,7 +190,9 @@ export function bands(alerts: readonly AlertRow[], series: Held, axis: Axis): Ba
         .flatMap((alert) =>
           alert.spans.flatMap(({ first, last }) => {
             // what never was over lasts as long as its attempt
-            const until = last ?? (newest === undefined || alert.attempt === newest ? end : alert.last_step) ?? first;
+            const hidden = series.attempts.find(({ attempt }) => attempt === alert.attempt)?.shown_until ?? Infinity;
+            const until = Math.min(last ?? (newest === undefined || alert.attempt === newest ? end : alert.last_step) ?? first, hidden - 1);
+            if (first > until) return [];
             const [from, to] = [placeOf(series, axis, first), placeOf(series, axis, until)];
             return from === null || to === null || to < from ? [] : [{ level, from, to, lasting }];
           }),

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ago, bytes, clockTicks, clockTime, count, duration, elapsedTicks, numeric, percent, progressed, short, spelled, tick, zone } from './format.ts';
+import { ago, bytes, clockTicks, clockTime, count, duration, elapsedTicks, noNumber, numeric, percent, progressed, short, spelled, tick, zone } from './format.ts';
 
 test('the three spellings are numbers again and nothing else becomes one', () => {
   assert.ok(Number.isNaN(numeric('NaN')));
@@ -73,4 +73,9 @@ test('an infinity is spelled out, and nothing else is', () => {
 
 test('a part is never all of it, and a whole is', () => {
   assert.deepEqual([0, 0.0499, 0.29, 499 / 500, 1 - 1e-15, 1].map(progressed), ['0.0 %', '4.9 %', '29 %', '99 %', '99 %', '100 %']);
+});
+
+test('a reason tells a value that is no number from one that is missing', () => {
+  assert.deepEqual(['it is NaN', 'it is Infinity', 'it is -Infinity'].map(noNumber), ['NaN', '+∞', '−∞']);
+  assert.deepEqual(['not known yet at step 5', 'it is NaN at step 5', 'it is 7', '', undefined].map(noNumber), Array(5).fill(null));
 });

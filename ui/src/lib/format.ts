@@ -120,6 +120,12 @@ export function spelled(value: Num): string {
   return Number.isFinite(number) || Number.isNaN(number) ? short(number) : number > 0 ? '+Infinity' : '-Infinity';
 }
 
+/** What a reason says of a value that is there and no number: `NaN`, `+∞`; null where it is missing for any other reason. */
+export function noNumber(reason: string | undefined): string | null {
+  const found = /^it is (NaN|-?Infinity)$/.exec(reason ?? '')?.[1];
+  return found === undefined ? null : short(found as Num);
+}
+
 /** How long ago, by one unit: `now`, `12 s ago`, `3 d ago`; the future (a skewed clock) is `now`. */
 export function ago(seconds: number): string {
   if (seconds < 1.5) return 'now';

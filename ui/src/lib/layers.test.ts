@@ -62,7 +62,7 @@ test('the scale leaves out zeros and what is not finite, and reaches no further 
   assert.equal(decades([0, null], 10), null);
   assert.equal(shareOf(1, { low: 0.1, high: 10 }), 0.5);
   assert.deepEqual([0.01, 0.1, 10, 99].map((value) => shareOf(value, { low: 0.1, high: 10 })), [0, 0, 1, 1]);
-  assert.equal(shareOf(2, { low: 2, high: 2 }), 1);
+  assert.equal(shareOf(2, { low: 2, high: 2 }), 0.5, 'where all are alike none is the greatest');
 });
 
 test('a block is as its gravest module, and says how many are in trouble', () => {

@@ -118,8 +118,9 @@ export function decades(values: readonly (number | null)[], most: number): Decad
   return { low: Math.max(sorted[0] ?? median, median / most), high: Math.min(sorted.at(-1) ?? median, median * most) };
 }
 
-/** Where a positive number stands on the scale, 0 to 1. */
+/** Where a positive number stands on the scale, 0 to 1; in the middle where all are alike. */
 export function shareOf(value: number, { low, high }: Decades): number {
+  if (low === high) return 0.5;
   if (value >= high) return 1;
   if (value <= low) return 0;
   return Math.log(value / low) / Math.log(high / low);

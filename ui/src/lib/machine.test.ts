@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Gpu, SystemHost } from './documents';
-import { gigabytes, ofGpu, ofHost, sayGpu, sayUsed } from './machine.ts';
+import { gigabytes, ofGpu, ofHost, sayGpu, sayShort, sayUsed } from './machine.ts';
 
 const HOST: SystemHost = {
   name: 'forge', online: true, age_s: 1, measured: null, cpu_pct: 38.5, load: 6.14, process_cpu_pct: null, process_ram_gb: null, ram_gb: 28.3, ram_total_gb: 67.4,
@@ -34,8 +34,15 @@ test('a machine without swap says so', () => {
 });
 
 test('a temperature at its limit is said in words', () => {
-  assert.equal(ofGpu(GPU).find(({ field }) => field === 'temp_c')?.note, 'at its limit');
-  assert.equal(ofGpu({ ...GPU, temp_c: 70 }).find(({ field }) => field === 'temp_c')?.note, null);
+  const notes = [70, 80, 83, 88, null].map((temp_c) => ofGpu({ ...GPU, temp_c }).find(({ field }) => field === 'temp_c')?.note);
+  assert.deepEqual(notes, [null, 'near its limit', 'at its limit', 'above its limit', null]);
+  assert.equal(sayShort({ ...GPU, vram_pct: 98, temp_c: 88 }), 'memory nearly full, temperature above its limit');
+  assert.equal(sayShort({ ...GPU, temp_c: 60 }), '');
+});
+
+test('what is nearly full is said in words, and what is busy is not', () => {
+  const notes = (more: Partial<SystemHost>) => Object.fromEntries(ofHost({ ...HOST, ...more }, () => undefined).map(({ field, note }) => [field, note ?? null]));
+  assert.deepEqual(notes({ cpu_pct: 100, ram_gb: 66, disk_used_gb: 1800 }), { cpu_pct: null, ram_gb: 'nearly full', swap_used_gb: null, disk_used_gb: 'full' });
 });
 
 test('parts without a whole stay parts', () => {

@@ -53,23 +53,37 @@ export function ofHost(host: SystemHost, why: (field: string) => string | undefi
     const parts = [host.process_cpu_pct === null ? '' : `${count(host.process_cpu_pct)} % of a core`, host.process_ram_gb === null ? '' : `${gigabytes(host.process_ram_gb)} GB`];
     found.push({ field: 'process_ram_gb', label: 'This process', text: parts.filter(Boolean).join(', '), share: null });
   }
-  return found.map((each) => ({ ...each, reason: why(each.field) }));
+  return found.map((each) => noted({ ...each, reason: why(each.field) }));
+}
+
+/** Share of a whole from which on there is nearly none left. */
+const SCARCE = 0.95;
+
+/** With a word where little is left: a bar alone would say it by its look only. */
+function noted(quantity: Quantity): Quantity {
+  const { share: of, scarce, note } = quantity;
+  return note || !scarce || of === null || of < SCARCE ? quantity : { ...quantity, note: of >= 1 ? 'full' : 'nearly full' };
 }
 
 /** What a GPU says; the driver tells why it does not only for all of them together. */
 export function ofGpu(gpu: Gpu): Quantity[] {
   const reason = 'its driver does not say it';
-  const hot = gpu.temp_c !== null && gpu.temp_limit_c !== null && gpu.temp_c >= gpu.temp_limit_c;
+  const heat = share(gpu.temp_c, gpu.temp_limit_c);
   const limited = (value: number | null, limit: number | null, unit: string) => (value === null ? null : limit === null ? `${Math.round(value)} ${unit}` : `${Math.round(value)} of ${Math.round(limit)} ${unit}`);
   const vram = sayUsed(gpu.vram_used_gb, gpu.vram_total_gb);
   const full = gpu.vram_pct ?? (share(gpu.vram_used_gb, gpu.vram_total_gb) ?? NaN) * 100;
   return [
     { field: 'util_pct', label: 'Utilisation', text: percents(gpu.util_pct), share: gpu.util_pct === null ? null : gpu.util_pct / 100, reason },
     { field: 'vram_used_gb', label: 'Memory', text: vram === null ? null : Number.isFinite(full) ? `${vram}, ${percents(full)}` : vram, share: Number.isFinite(full) ? full / 100 : null, scarce: true, reason },
-    { field: 'temp_c', label: 'Temperature', text: limited(gpu.temp_c, gpu.temp_limit_c, '°C'), share: share(gpu.temp_c, gpu.temp_limit_c), scarce: true, note: hot ? 'at its limit' : null, reason },
+    { field: 'temp_c', label: 'Temperature', text: limited(gpu.temp_c, gpu.temp_limit_c, '°C'), share: heat, scarce: true, note: heat === null || heat < SCARCE ? null : heat > 1 ? 'above its limit' : heat === 1 ? 'at its limit' : 'near its limit', reason },
     { field: 'power_w', label: 'Power', text: limited(gpu.power_w, gpu.power_limit_w, 'W'), share: share(gpu.power_w, gpu.power_limit_w), reason },
     { field: 'fan_pct', label: 'Fan', text: percents(gpu.fan_pct), share: gpu.fan_pct === null ? null : gpu.fan_pct / 100, reason },
-  ];
+  ].map(noted);
+}
+
+/** What is short of a GPU, in words: `memory nearly full`, `temperature above its limit`. */
+export function sayShort(gpu: Gpu): string {
+  return ofGpu(gpu).flatMap(({ label, note }) => (note ? `${label.toLowerCase()} ${note}` : [])).join(', ');
 }
 
 /** One GPU in a line, for machines with many. */

@@ -1,4 +1,5 @@
 /** The icon and the tone that belong to each word of a document. */
+import { isLeftBehind } from '../lib/alerts.ts';
 import type { Standing } from '../lib/checkpoints';
 import type { AdviceItem, AlertRow, CheckpointWeights, ConditionRow, DriftColour, LiveStatus, RunRow, RunState, Verdict } from '../lib/documents';
 import type { LayerStatus } from '../lib/layers';
@@ -83,9 +84,12 @@ export const ALERT_STATES: Record<AlertRow['state'], Sign & { word: string }> = 
   ended: { icon: 'ended', tone: 'calm', word: 'open at the end' },
 };
 
-/** One of the user's own is not over by itself: somebody has to have seen it. */
-export function signOfAlert({ state, category, acknowledged }: Pick<AlertRow, 'state' | 'category' | 'acknowledged'>): Sign & { word: string } {
-  if (category !== 'user') return ALERT_STATES[state];
+/** One of the user's own is not over by itself: somebody has to have seen it. What an older attempt left open is said to be that. */
+export function signOfAlert(alert: Pick<AlertRow, 'state' | 'category' | 'acknowledged' | 'attempt'>, newest: number | null): Sign & { word: string } {
+  const { state, category, acknowledged, attempt } = alert;
+  const own = category === 'user';
+  if (isLeftBehind(alert, newest)) return { ...ENDED, word: own ? `not acknowledged in attempt ${attempt}` : `open when attempt ${attempt} ended` };
+  if (!own) return ALERT_STATES[state];
   return acknowledged === null ? { icon: 'live', tone: 'warn', word: 'not acknowledged' } : { icon: 'good', tone: 'good', word: 'acknowledged' };
 }
 
