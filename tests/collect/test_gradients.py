@@ -242,3 +242,43 @@ def test_on_a_device_the_same_norms_are_taken_without_asking_for_a_value(monkeyp
     assert found.gradient == pytest.approx(expected.gradient)
     assert found.weight == pytest.approx(expected.weight)
     assert found.update == expected.update
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_the_norm_of_a_sparse_gradient_is_that_of_its_entries_added_up(twice: bool) -> None:
+    model = Blocks()
+    with_gradients(model)
+    expected = collected(model, rate=0.0).gradient
+    entries = torch.tensor([[1, 1, 4]]), torch.tensor([[1.0] * 4, [2.0] * 4, [0.5] * 4])
+    gradient = torch.sparse_coo_tensor(*entries, size=(5, 4), check_invariants=True)
+    model.embed.weight.grad = gradient.coalesce() if not twice else gradient
+    layers = LayerGradients(columns(model))
+    for _ in range(2):
+        layers.take()
+        found = layers.after_step().read().gradient
+        assert found[0] == pytest.approx(norm(gradient.to_dense()), rel=1e-6)
+        assert found[1:] == pytest.approx(expected[1:])
+        assert not layers.unread
+    assert model.embed.weight.grad.is_coalesced() is not twice, "the gradient itself stays as it is"
+
+
+def test_a_gradient_that_cannot_be_read_is_none_and_there_is_no_norm_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Blocks()
+    with_gradients(model)
+    expected = collected(model, rate=0.0).gradient
+    entries = torch.tensor([[1]]), torch.ones(1, 4)
+    model.embed.weight.grad = torch.sparse_coo_tensor(*entries, size=(5, 4), check_invariants=True)
+    monkeypatch.setattr(gradients, "_values", lambda one: None if one.is_sparse else one)
+    layers = LayerGradients(columns(model))
+    layers.take()
+    assert layers.unread
+    norms = layers.after_step()
+    values = norms.read()
+    assert values.gradient == pytest.approx([None, *expected[1:]])
+    assert norms.total(values) is None
+
+
+def test_a_parameter_without_elements_has_no_column() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2))
+    model.register_parameter("nothing", torch.nn.Parameter(torch.empty(0)))
+    assert columns(model).names == (LayerName("0", ""),)

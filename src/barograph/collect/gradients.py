@@ -16,6 +16,7 @@ import msgspec
 import torch
 from msgspec import Struct
 
+from barograph.collect.device_clock import DeviceClock
 from barograph.collect.device_values import DeviceValue, device_value, device_vector
 from barograph.collect.layer_columns import Columns
 from barograph.collect.layer_norms import HostNorms, HostSquares, LayerNorms, Vector
@@ -41,7 +42,8 @@ class LayerGradients:
         self._gradients: _Squares | None = None
         self._weights: _Squares | None = None
         self._without: frozenset[int] = frozenset()
-        self._clock = _Clock(next((one.device for one in found.parameters if one.device.type == "cuda"), None))
+        self._unread: frozenset[int] = frozenset()
+        self._clock = DeviceClock(next((one.device for one in found.parameters if one.device.type == "cuda"), None))
         self.seconds = 0.0
         """What the collection that is under way took in this thread so far."""
 
@@ -49,6 +51,11 @@ class LayerGradients:
     def taken(self) -> bool:
         """Whether the gradients of this step were taken."""
         return self._gradients is not None
+
+    @property
+    def unread(self) -> bool:
+        """Whether the newest collection met a gradient that cannot be read without waiting for its device."""
+        return bool(self._unread)
 
     @property
     def on_device_s(self) -> float:
@@ -65,6 +72,7 @@ class LayerGradients:
         began = time.perf_counter()
         self._clock.begin(anew=True)
         with_gradient: set[int] = set()
+        unread: set[int] = set()
         squares = _Squares(len(self._found.names))
         for batch in self._batches:
             found = [one.grad for one in batch.parameters]
@@ -74,13 +82,16 @@ class LayerGradients:
             else:
                 with_gradient |= {at for at, one in zip(batch.places, found, strict=True) if one is not None}
                 there = [batch.nothing if one is None else one for one in found]
-            squares.add(_norms(there, batch), batch)
+            norms, beyond = _gradient_norms(there, batch)
+            unread |= beyond
+            squares.add(norms, batch)
         if scale is not None:
             squares.divide(scale)
         self._scaled = scaled or scale is not None
         self._skipped = () if skipped is None else (device_value(skipped),)
         self._gradients = squares
         self._without = frozenset(range(len(self._found.names))) - with_gradient
+        self._unread = frozenset(unread)
         self._clock.end()
         self.seconds = time.perf_counter() - began
 
@@ -117,6 +128,7 @@ class LayerGradients:
             scaled=self._scaled,
             skipped=self._skipped,
             unused=self._unused,
+            unread=self._unread,
         )
         self.forget()
         self._clock.end()
@@ -179,6 +191,8 @@ class _Batch:
         self.on_host = first.device.type == "cpu"
         self.total_type = torch.float32 if first.device.type == "mps" else torch.float64
         self.norm_type = _norm_type(first)
+        self.sparse = False
+        """Whether a gradient was met that is not dense."""
         self.columns = torch.tensor(places, dtype=torch.int64, device=first.device)
         self.nothing = torch.zeros((), dtype=first.dtype, device=first.device)
         samples = [_sample(one) for one in parameters]
@@ -255,37 +269,27 @@ def _norms(tensors: list[torch.Tensor], batch: _Batch) -> list[torch.Tensor]:
     return list(torch._foreach_norm(tensors, 2, dtype=batch.norm_type))
 
 
-class _Clock:
-    """What a collection takes on its device, by events that are asked at the next collection, never waited for."""
-
-    def __init__(self, device: torch.device | None) -> None:
-        self._device = device
-        self._pairs: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
-        self._used = 0
-        self.newest_s = 0.0
-
-    def begin(self, *, anew: bool = False) -> None:
-        """A part of a collection begins; `anew`: its first."""
-        if self._device is None:
-            return
-        if anew:
-            self._ask()
-        if self._used == len(self._pairs):
-            self._pairs.append((_event(), _event()))
-        self._pairs[self._used][0].record(torch.cuda.current_stream(self._device))
-
-    def end(self) -> None:
-        """The part has been sent to the device."""
-        if self._device is not None:
-            self._pairs[self._used][1].record(torch.cuda.current_stream(self._device))
-            self._used += 1
-
-    def _ask(self) -> None:
-        used = self._pairs[: self._used]
-        if used and used[-1][1].query():  # type: ignore[no-untyped-call]  # torch's
-            self.newest_s = sum(start.elapsed_time(end) for start, end in used) / 1e3
-        self._used = 0
+def _gradient_norms(gradients: list[torch.Tensor], batch: _Batch) -> tuple[list[torch.Tensor], set[int]]:
+    """The norm of each, and the columns of those that cannot be read; such as those of an embedding may be sparse."""
+    if not batch.sparse:
+        try:
+            return _norms(gradients, batch), set()
+        except RuntimeError:  # no kernel for it
+            if all(one.layout is torch.strided for one in gradients):
+                raise
+            batch.sparse = True
+    values = [_values(one) for one in gradients]
+    unread = {place for place, one in zip(batch.places, values, strict=True) if one is None}
+    return _norms([batch.nothing if one is None else one for one in values], batch), unread
 
 
-def _event() -> torch.cuda.Event:
-    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]  # torch's
+def _values(gradient: torch.Tensor) -> torch.Tensor | None:
+    """The entries of a gradient, each once; None where they are not added up yet, for which a device would be waited
+    for."""
+    if gradient.layout is torch.strided:
+        return gradient
+    if gradient.layout is not torch.sparse_coo:
+        return None
+    if gradient.is_coalesced():
+        return gradient.values()
+    return gradient.coalesce().values() if gradient.device.type == "cpu" else None

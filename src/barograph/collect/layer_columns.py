@@ -37,8 +37,9 @@ class Columns(Struct, frozen=True, kw_only=True):
 
 
 def columns(model: torch.nn.Module) -> Columns:
-    """The columns of `model` as it is now: what trains later, or not any more, is not followed."""
-    named = [(name, one) for name, one in model.named_parameters() if one.requires_grad]
+    """The columns of `model` as it is now: what trains later, or not any more, is not followed. A parameter without
+    elements has none, since no gradient can ever reach it."""
+    named = [(name, one) for name, one in model.named_parameters() if one.requires_grad and one.numel()]
     names = layer_names([name for name, _ in named])
     order = {name: at for at, name in enumerate(dict.fromkeys(names))}
     return Columns(
@@ -69,6 +70,12 @@ def used(found: Columns) -> Columns:
         parameters=found.parameters,
         column=tuple(places[place] for place in found.column),
     )
+
+
+def under(found: Columns, model: str) -> Columns:
+    """`found` with the name of its model before that of each column: `critic.layers.0`."""
+    names = tuple(LayerName(f"{model}.{one.module}", one.part) for one in found.names)
+    return Columns(kind=found.kind, names=names, parameters=found.parameters, column=found.column)
 
 
 def layer_names(parameters: Iterable[str]) -> list[LayerName]:

@@ -1,13 +1,16 @@
 """The norms of one collection, on their way from the devices where they were summed."""
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec import Struct
 
 from barograph.analysis.layer_activity import LayerKind, LayerName, LayerValues
 from barograph.collect.device_values import DeviceValue, DeviceVector
+from barograph.records import Record, Step
 
 if TYPE_CHECKING:
     import torch
@@ -66,12 +69,15 @@ class LayerNorms:
         scaled: bool = False,
         skipped: Sequence[DeviceValue] = (),
         unused: frozenset[int] = frozenset(),
+        unread: frozenset[int] = frozenset(),
         whole: bool = True,
+        model: str = "",
     ) -> None:
         """`gradients`: each `[column]`. `changes`: each `[2 * column]`, weights first, then updates; empty if they were
         not taken. `without`: columns in which no gradient was there. `scaled`: whether a loss scaler is at work.
         `skipped`: any of them other than 0 where it made an optimizer leave the step out. `unused`: columns without a
-        parameter here. `whole`: whether every parameter that is trained is in a column."""
+        parameter here, which are left out. `unread`: those in which a gradient is that cannot be read. `whole`:
+        whether every parameter that is trained is in a column. `model`: its name, if others are watched beside it."""
         self._names = names
         self._kind = kind
         self._gradients = gradients
@@ -80,7 +86,10 @@ class LayerNorms:
         self._scaled = scaled
         self._skipped = skipped
         self._unused = unused
-        self._whole = whole
+        self._unread = unread
+        self._whole = whole and not unread
+        self.model = model
+        """Name of the model; empty for the one that the run is about."""
 
     @property
     def size(self) -> int:
@@ -90,16 +99,16 @@ class LayerNorms:
     def read(self) -> LayerValues:
         """The norms. Raises `NotYet` while a device has not delivered its part."""
         columns = len(self._names)
+        names, there = (self._names, range(columns)) if not self._unused else _there(self._names, self._unused)
         squares = _total(self._gradients, columns)
-        gradient = [None if at in self._without else math.sqrt(one) for at, one in enumerate(squares)]
+        missing = self._without | self._unread
+        gradient = [None if at in missing else math.sqrt(squares[at]) for at in there]
         if not self._changes:
-            return LayerValues(names=self._names, kind=self._kind, gradient=gradient)
-        changes = [math.sqrt(one) for one in _total(self._changes, 2 * columns)]
-        weight: list[float | None] = [*changes[:columns]]
-        update: list[float | None] = [*changes[columns:]]
-        for at in self._unused:
-            weight[at] = update[at] = None
-        return LayerValues(names=self._names, kind=self._kind, gradient=gradient, weight=weight, update=update)
+            return LayerValues(names=names, kind=self._kind, gradient=gradient)
+        changes = _total(self._changes, 2 * columns)
+        weight = [math.sqrt(changes[at]) for at in there]
+        update = [math.sqrt(changes[columns + at]) for at in there]
+        return LayerValues(names=names, kind=self._kind, gradient=gradient, weight=weight, update=update)
 
     def overflowed(self, values: LayerValues) -> bool:
         """Whether `values`, as they were read, are of a step that a loss scaler left out: their gradients have
@@ -109,12 +118,17 @@ class LayerNorms:
         return self._scaled and any(one is not None and not math.isfinite(one) for one in values.gradient)
 
     def total(self, values: LayerValues) -> float | None:
-        """The norm of all gradients together; None where some are in no column, or there are none."""
+        """The norm of all gradients of the run's model together; None where some are in no column, or there are none,
+        and of a model beside it."""
+        return None if self.model else self.whole(values)
+
+    def whole(self, values: LayerValues) -> float | None:
+        """The same of whichever model it is."""
         found = [float(one) for one in values.gradient if one is not None]
         return math.sqrt(sum(one * one for one in found)) if self._whole and found else None
 
-    def beside(self, others: "Sequence[LayerNorms]", *, whole: bool) -> "LayerNorms":
-        """These and `others`, of other parameters of the same columns, as one."""
+    def beside(self, others: "Sequence[LayerNorms]", *, whole: bool, model: str = "") -> "LayerNorms":
+        """These and `others`, of other parameters of the same columns, as one, of `model`."""
         all_of_them = [self, *others]
         return LayerNorms(
             self._names,
@@ -125,14 +139,39 @@ class LayerNorms:
             scaled=any(one._scaled for one in all_of_them),
             skipped=[value for one in all_of_them for value in one._skipped],
             unused=frozenset.intersection(*(one._unused for one in all_of_them)),
+            unread=frozenset.union(*(one._unread for one in all_of_them)),
             whole=whole,
+            model=model,
         )
 
 
-def together(parts: Sequence[LayerNorms], *, whole: bool) -> LayerNorms:
+def together(parts: Sequence[LayerNorms], *, whole: bool, model: str = "") -> LayerNorms:
     """The norms of parts of a model, each with the same columns, as one; at least one. `whole`: whether every parameter
-    that is trained is in one of them."""
-    return parts[0].beside(parts[1:], whole=whole)
+    that is trained is in one of them. `model`: its name, if it is one beside others."""
+    return parts[0].beside(parts[1:], whole=whole, model=model)
+
+
+def with_own_total(
+    make: Callable[[int, float, LayerNorms], list[Record]], step: int, at: float, norms: LayerNorms
+) -> list[Record]:
+    """The lines that `make` makes of the norms of a model beside others, and in their row the norm of all its gradients
+    as `train/<model>/gradient_norm`. Raises `NotYet`."""
+    records = make(step, at, norms)
+    total = norms.whole(norms.read())
+    if total is None:
+        return records
+    own = {f"train/{norms.model}/gradient_norm": total}
+    return [
+        msgspec.structs.replace(one, metrics={**one.metrics, **own}) if isinstance(one, Step) else one
+        for one in records
+    ]
+
+
+@functools.lru_cache(maxsize=32)
+def _there(names: tuple[LayerName, ...], unused: frozenset[int]) -> tuple[tuple[LayerName, ...], tuple[int, ...]]:
+    """The columns that are not among `unused`, the same tuple at every call, and their places."""
+    there = tuple(at for at in range(len(names)) if at not in unused)
+    return tuple(names[at] for at in there), there
 
 
 def _total(vectors: Sequence[Vector], length: int) -> list[float]:

@@ -174,6 +174,8 @@ class Run:
                     break
             else:
                 wide = len(held)
+            if self._watched:
+                self.layers_logged(at, held)
             self._next_step = at + 1
             if wide > NARROW:
                 writer.append_wide(wide, at, make, at, time.time(), held, True)
@@ -187,8 +189,10 @@ class Run:
         """Record `values` at `step` without filling the loss curve: for a framework's filtered or averaged losses."""
         at = self._step(step)
         if self._writer is not None and at is not None:
-            self._next_step = at + 1
             held = copied(values)
+            if self._watched:
+                self.layers_logged(at, held)
+            self._next_step = at + 1
             self._writer.append_wide(width(held), at, self._make_step, at, time.time(), held, False)
 
     @_never_raises
@@ -209,10 +213,16 @@ class Run:
             self._writer.append(at, self._make_observed, at, time.time(), seen)
 
     @_never_raises
-    def observe_layers(self, step: int, norms: "LayerNorms") -> None:
-        """Record the norms of the layers at optimizer step `step`."""
+    def observe_layers(self, step: int, norms: "LayerNorms", *, at: float | None = None) -> None:
+        """Record the norms of the layers at optimizer step `step`, taken now or `at` seconds since 1970."""
         if self._writer is not None and self._live is not None:
-            self._writer.append_wide(norms.size, step, self._live.folds.layers, step, time.time(), norms)
+            at = time.time() if at is None else at
+            make: Callable[..., list[Record]] = self._live.folds.layers
+            if norms.model:
+                from barograph.collect.layer_norms import with_own_total
+
+                make = functools.partial(with_own_total, make)
+            self._writer.append_wide(norms.size, step, make, step, at, norms)
 
     def layers_unavailable(self, reason: str) -> None:
         """Say why the norms of the layers cannot be had."""
@@ -257,17 +267,28 @@ class Run:
         self._batch = batch
 
     @_never_raises
-    def watch(self, model: object, optimizer: object = None, *, every: int | None = None) -> None:
+    def watch(
+        self, model: object, optimizer: object = None, *, every: int | None = None, name: str | None = None
+    ) -> None:
         """Watch the layers of a PyTorch `model` from its optimizer's steps, without a change to the loop.
 
         `optimizer`: the one that trains it; None: whichever does. `every`: measure at every so many steps, instead of
-        as often as one hundredth of the wall time allows. The norms belong to the step after the one logged last.
+        as often as one hundredth of the wall time allows. `name`: what its layers and its norm are called after, where
+        several models are watched; without it, the second and all later ones are called after their class. The norms
+        belong to the step that is logged after the optimizer's step, or before it in a loop that logs before.
         """
         if self._live is None or self._writer is None:
             return
         from barograph.collect.watched_model import WatchedModel
 
-        self._watched.append(WatchedModel(self, model, optimizer, every=every))
+        watched = WatchedModel(self, model, optimizer, every=every, name=name, beside=self._watched)
+        self._watched.append(watched)
+
+    @_never_raises
+    def layers_logged(self, step: int, values: Mapping[str, object]) -> None:
+        """Have the watched models hear what is logged: their optimizers' steps are numbered by it."""
+        for watched in self._watched:
+            watched.logged(step, values)
 
     @property
     def next_step(self) -> int:
