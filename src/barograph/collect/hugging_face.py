@@ -53,6 +53,9 @@ FINAL_ROW = "train_runtime"
 LOGGED_INSTEAD = "The loss of the curve is what the Trainer logs: a mean over logging_steps, without NaN."
 """Said by the collector `raw_loss` where it does not run."""
 
+WITHOUT_LOSS = frozenset({"raw_loss", "step", "monitor"})
+"""Collectors without which there is no raw loss."""
+
 KEPT_ROWS = 1_000
 """Rows measured before training that are kept until it begins; of more than that, the oldest go."""
 
@@ -172,8 +175,8 @@ class TrainerCallback(transformers.TrainerCallback):  # type: ignore[misc]  # tr
     def on_step_end(self, args: Arguments, state: State, control: Control, **others: object) -> None:
         if self._monitor is not None:
             self._monitor.step_ends()
-        if self._stop_on and self._run is not None and self._run.stop_alert is not None:
-            self._guarded("on_alert", self._stop, self._run.stop_alert, control)
+        if self._stop_on:
+            self._guarded("on_alert", self._stop_if_asked, control)
         if state.max_steps != self._planned and time.monotonic() - self._planned_at >= REPLAN_S:
             self._guarded("planned steps", self._plan, state.max_steps)
 
@@ -202,7 +205,7 @@ class TrainerCallback(transformers.TrainerCallback):  # type: ignore[misc]  # tr
             self._guarded("planned steps", self._plan, state.max_steps)
         self._guarded("end of training", self._end, 0, self._stopped)
 
-    def _guarded(self, collector: str, act: Callable[..., None], *arguments: object) -> float:
+    def _guarded(self, collector: str, act: Callable[..., object], *arguments: object) -> float:
         """The boundary to the training loop: `act(*arguments)`, and if it fails, never again in this training; seconds
         that it took."""
         if collector in self._left_out:
@@ -211,19 +214,22 @@ class TrainerCallback(transformers.TrainerCallback):  # type: ignore[misc]  # tr
         try:
             act(*arguments)
         except Exception as error:  # noqa: BLE001 - training must go on whatever happens in here
-            self._leave_out(collector, error)
+            self._left_out.add(collector)
+            try:
+                self._leave_out(collector, error)
+            except Exception:
+                logger.exception("barograph could not tell the run that it leaves %r out", collector)
         return time.perf_counter() - began
 
     def _leave_out(self, collector: str, error: Exception) -> None:
-        self._left_out.add(collector)
         if self._run is None:
             logger.warning("barograph leaves %r out of this training: %s", collector, described(error))
             return
         self._run.collector_failed(collector, error)
         reason = shown(described(error))
-        if collector == "raw_loss":
+        if collector in WITHOUT_LOSS:
             self._run.collector("raw_loss", running=False, detail=f"{reason}. {LOGGED_INSTEAD}")
-        elif self._monitor is not None:
+        if self._monitor is not None:
             self._monitor.left_out(collector, reason)
 
     def training_failed(self, error: BaseException) -> None:
@@ -320,7 +326,9 @@ class TrainerCallback(transformers.TrainerCallback):  # type: ignore[misc]  # tr
                 detail=f"No trainer was found on the stack: call attach(trainer). {LOGGED_INSTEAD}",
             )
             return
-        self._monitor = TrainerMonitor(trainer, self._run, guarded=self._guarded, everything=self._everything)
+        self._monitor = TrainerMonitor(
+            trainer, self._run, guarded=self._guarded, everything=self._everything, all_ranks=self._all_ranks
+        )
         self._monitor.begin(trainer, getattr(trainer, "model", None) if model is None else model)
 
     def _stop_listening(self) -> None:
@@ -328,8 +336,9 @@ class TrainerCallback(transformers.TrainerCallback):  # type: ignore[misc]  # tr
             self._monitor.remove()
             self._monitor = None
 
-    def _stop(self, alert: Alert, control: Control) -> None:
-        if not control.should_training_stop and self._run is not None:
+    def _stop_if_asked(self, control: Control) -> None:
+        alert: Alert | None = None if self._run is None else self._run.stop_alert
+        if alert is not None and not control.should_training_stop and self._run is not None:
             control.should_training_stop = True
             what = f"{alert.title.rstrip('.')} (step {alert.step})"
             self._stopped = f"stopped by on_alert: {what}"
@@ -349,7 +358,7 @@ class TrainerCallback(transformers.TrainerCallback):  # type: ignore[misc]  # tr
                 self._kept.append(measured(step, named))
             else:
                 record_apart(self._ended, [measured(step, named)])
-        elif self._monitor is not None and not {"raw_loss", "step"} & self._left_out:
+        elif self._monitor is not None and not WITHOUT_LOSS & self._left_out:
             self._run.log_metrics(step, named)
         else:
             self._run.log(named, step)
@@ -372,13 +381,15 @@ class TrainerCallback(transformers.TrainerCallback):  # type: ignore[misc]  # tr
         """A loss whose window was complete is recorded, though its step was never made: it may be why."""
         trainer = self._attached()
         if self._run is not None and self._monitor is not None and trainer is not None:
-            self._run.observe_step(trainer.state.global_step + 1, self._monitor.unfinished())
+            unfinished = self._monitor.unfinished()
+            if unfinished is not None:
+                self._run.observe(trainer.state.global_step + 1, unfinished)
         self._end(1, described(error))
 
     def _end(self, exit_code: int, reason: str | None) -> None:
         if self._run is not None and self._monitor is not None:
-            self._run.keep_batches(self._monitor.kept_batches.record)
-        self._stop_listening()
+            self._run.keep_batches(self._monitor.asked_for)
+        self._guarded("end of listening", self._stop_listening)
         if self._run is not None:
             self._ended, self._run = self._run, None
             self._ended.finish(exit_code, reason)

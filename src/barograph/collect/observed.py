@@ -31,11 +31,24 @@ EPSILON = 1e-6
 Held = float | DeviceValue | Refused
 
 
+class Labels(Struct, frozen=True, kw_only=True, gc=False):
+    """The label tokens of a step whose loss several ranks share, see `label_share.py`."""
+
+    own: Held
+    """Those of this rank."""
+    of_all: Held
+    """Those of all ranks."""
+    ranks: int
+    """How many ranks there are."""
+
+
 class Observed(Struct, frozen=True, kw_only=True, gc=False):
     """One step as the training thread left it; `None` is not measured."""
 
     losses: tuple[Held, ...] = ()
     """One per micro-batch; the loss of the step is their sum."""
+    labels: Labels | None = None
+    """What that sum is divided by, where it is more than this rank's own tokens; None where it is not."""
     gradient_norm: Held | None = None
     """Norm of all gradients before clipping."""
     max_norm: float | None = None
@@ -56,7 +69,7 @@ class Read(Struct, frozen=True, kw_only=True, gc=False):
     """The same once every value has arrived."""
 
     loss: float | None
-    """None if there was none, or if it could not be read."""
+    """None if there was none, as on a rank that had no label in this step, or if it could not be read."""
     unreadable: str | None
     """What the loss was instead of a number."""
     gradient_norm: float | None
@@ -70,11 +83,16 @@ class Read(Struct, frozen=True, kw_only=True, gc=False):
 
 def read(seen: Observed) -> Read:
     """`seen` with its values read. Raises `NotYet` while one is on its way; asked again, it begins anew."""
-    loss, unreadable = None, None
+    loss: float | None = None
+    unreadable = None
     if seen.losses:
         try:
             loss = sum((number(part) for part in seen.losses), start=0.0)
+            if seen.labels is not None:
+                own, of_all = number(seen.labels.own), number(seen.labels.of_all)
+                loss = own_mean(loss, own=own, of_all=of_all, ranks=seen.labels.ranks)
         except NO_NUMBER:
+            loss = None
             refused = [part.kind for part in seen.losses if isinstance(part, Refused)]
             unreadable = (refused or ["unreadable"])[0]
     norm = _number(seen.gradient_norm)
@@ -103,6 +121,17 @@ def read(seen: Observed) -> Read:
         timing=timing,
         metrics=metrics,
     )
+
+
+def own_mean(loss: float, *, own: float, of_all: float, ranks: int) -> float | None:
+    """The mean loss of a rank's own label tokens, nats, of the loss that it returned (`label_share.py`).
+
+    None for a rank that had no label: it has no loss, though others have. With as many tokens on every rank it is
+    `loss`, bit for bit.
+    """
+    if own == 0.0:
+        return None if math.isfinite(loss) else loss
+    return loss * (of_all / (ranks * own))
 
 
 def clip_factor(norm: float, max_norm: float) -> float:

@@ -9,8 +9,8 @@ by the tokens of the whole window, so that the sum over the micro-batches of a w
 (`compute_loss`, `training_step` with or without `super()`, TRL's trainers). A forward hook was tried and misses losses
 that a subclass computes; wrapping `Trainer.training_step` on the class misses a subclass that never calls it.
 
-With several ranks this is the loss of this rank's own batches. Where the Trainer averages tokens over devices it has
-scaled it by the number of ranks; the mean over ranks is the loss of the step.
+With several ranks this is the loss of this rank's own batches. Where the Trainer averages tokens over devices it is
+divided by the tokens of all ranks; `label_share.py` takes that out of it.
 """
 
 import sys

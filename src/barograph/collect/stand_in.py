@@ -9,27 +9,40 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
-Before = Callable[[tuple[object, ...], Mapping[str, object]], None]
-After = Callable[[object], None]
+Before = Callable[[tuple[object, ...], Mapping[str, object]], object]
+After = Callable[[object], object]
+Failed = Callable[[Exception], object]
 
 
 class StandIn:
     """Stands in the place of `owner.<name>`, from construction to `remove`."""
 
-    def __init__(self, owner: object, name: str, *, before: Before | None = None, after: After | None = None) -> None:
-        """`before(arguments, named)` is called before each call and `after(result)` after it. Neither may raise."""
+    def __init__(
+        self,
+        owner: object,
+        name: str,
+        *,
+        failed: Failed,
+        before: Before | None = None,
+        after: After | None = None,
+    ) -> None:
+        """`before(arguments, named)` is called before each call and `after(result)` after it; `failed(error)`, which
+        may not raise, when one of them does."""
         self._owner = weakref.ref(owner)
         self._name = name
         self._before = before
         self._after = after
+        self._failed = failed
         self._replaced: Callable[..., Any] | None = own_attribute(owner, name)  # type: ignore[assignment]  # it is callable
         setattr(owner, name, self)
 
     def __call__(self, *arguments: object, **named: object) -> object:
         """What the object's own method returns, heard on the way."""
-        before, after = self._before, self._after
-        if before is not None:
-            before(arguments, named)
+        if self._before is not None:
+            try:
+                self._before(arguments, named)
+            except Exception as error:  # noqa: BLE001 - whoever called the method must not hear of it
+                self._failed(error)
         if self._replaced is not None:
             result = self._replaced(*arguments, **named)
         else:
@@ -37,8 +50,11 @@ class StandIn:
             if owner is None:
                 raise ReferenceError(f"{self._name} was called after its owner had been freed")
             result = getattr(type(owner), self._name)(owner, *arguments, **named)
-        if after is not None:
-            after(result)
+        if self._after is not None:
+            try:
+                self._after(result)
+            except Exception as error:  # noqa: BLE001 - as before the call
+                self._failed(error)
         return result
 
     def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
@@ -50,6 +66,7 @@ class StandIn:
     def remove(self) -> None:
         """Put back what was there. If someone wrapped ours meanwhile, theirs stays and ours only passes through."""
         self._before = self._after = None
+        self._failed = _itself  # what listened is held no more
         owner = self._owner()
         if owner is None or own_attribute(owner, self._name) is not self:
             return

@@ -46,7 +46,9 @@ class Signals(Struct, frozen=True, kw_only=True, tag_field="type", tag="signals"
     gradient_norm: Annotated[Measure, Meta(description="Newest norm of the gradients before clipping.")] = None
     token_entropy: Annotated[Measure, Meta(description="Newest mean entropy of predicted tokens, nats.")] = None
     top1_probability: Annotated[Measure, Meta(description="Newest mean of the greatest probability of a token.")] = None
-    tokens_per_sec: Annotated[Measure, Meta(description="Throughput of the last steps.")] = None
+    tokens_per_sec: Annotated[Measure, Meta(description="Throughput of the last steps: tokens of this rank alone.")] = (
+        None
+    )
     tokens_per_sec_ema: Annotated[Measure, Meta(description="Its moving average.")] = None
     tokens_per_sec_avg: Annotated[Measure, Meta(description="Of the whole attempt.")] = None
     tokens_per_sec_baseline: Annotated[Measure, Meta(description="Early in the attempt, after warming up.")] = None

@@ -87,7 +87,7 @@ class LiveStatus(Struct, frozen=True, kw_only=True):
     learning_rate: Annotated[float | None, Meta(description="Learning rate of the first parameter group.")]
     token_entropy: Annotated[float | None, Meta(description="Entropy of the predicted tokens, nats.")]
     val_train_gap: Annotated[float | None, Meta(description="Validation loss minus training loss, nats.")]
-    tokens_per_sec: Annotated[float | None, Meta(description="Current throughput.")]
+    tokens_per_sec: Annotated[float | None, Meta(description="Current throughput: tokens of rank 0 alone.")]
     tokens_per_sec_avg: Annotated[float | None, Meta(description="Average throughput of the attempt.")]
     tokens_per_sec_ema: Annotated[float | None, Meta(description="Moving average of the throughput.")]
     tokens_per_sec_baseline: Annotated[float | None, Meta(description="Throughput early in the attempt.")]
