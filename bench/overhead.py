@@ -356,11 +356,14 @@ def timed() -> Iterator[dict[str, float]]:
     before = {name: getattr(kind, name) for name in vars(kind) if name.startswith("on_") and name not in outside}
     stand_in, look, take, end = StandIn.__init__, TokenSampler._look, LayerGradients.take, kind.on_train_end
 
-    def construct(self: StandIn, owner: object, name: str, *, before: object = None, after: object = None) -> None:
+    def construct(
+        self: StandIn, owner: object, name: str, *, failed: object, before: object = None, after: object = None
+    ) -> None:
         stand_in(
             self,
             owner,
             name,
+            failed=failed,
             before=None if before is None else wrapped(before),
             after=None if after is None else wrapped(after),
         )

@@ -1,11 +1,11 @@
-"""What listens inside a Hugging Face Trainer while it trains: loss, gradients, tokens, times, batches.
+"""What listens inside a Hugging Face Trainer while it trains: loss, gradients, tokens, times, batches; in one place,
+and longer for it, because all of it is about the same window, which begins, ends, is lost or forgotten as one.
 
 Everything that it needs is taken where it passes by: `training_step` (loss, batch, model), `get_batch_samples` (the
 wait for data) and the accelerator's `clip_grad_norm_` (norms before clipping: gradients that a hook of transformers
 sees are clipped already, and where their norm is NaN, clipping has made all of them NaN). What each of the collectors
 does is behind a boundary of its own: one that fails is left out, and the others go on. Around them all stands a last
-boundary, so that nothing of ours can end a training: not even what holds them together. All of it is in one place, and
-longer for it, because all of it is about the same window: it begins, ends, and is lost or forgotten as one.
+boundary, so that nothing of ours can end a training: not even what holds them together.
 """
 
 import functools
