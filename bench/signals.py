@@ -6,7 +6,12 @@ Every curve goes through `TrainingWatch`, step by step, as a live training does,
 `contract` says of the same curves stands beside it.
 
 - Flat Gaussian noise, 40 x 500 steps at 1 % and 10 %: episodes of spikes, plateaus, and directions of the trend.
+- Noise with tails, 500 steps: Student's t with three degrees of freedom, and two modes as a mixture of tasks has them;
+  episodes of spikes, and what they were without the bar that the window's own residuals set (`tail`).
 - A single jump by 1.15 at 1 % noise: found at its own step, or not.
+- Losses that stay above where they were: how many healthy curves have an alert (noise of several kinds, losses that
+  fall, that rise a little while they warm up, and of examples that come in order), and how soon it is found where the
+  learning rate is too high from the first step on, or from some step on.
 - Curves that still improve, from 11.0 to 3.3 by three power laws, with noise: the first plateau alert. And curves that
   do stop improving: how often that is found.
 - A NaN at any step: the step of its alert.
@@ -23,6 +28,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from barograph.analysis.layer_activity import LayerName, LayerValues
@@ -70,6 +76,9 @@ def main() -> None:
         name: {
             "flat": flat(policy, runs=40),
             "flat_trend": flat_trend(policy, runs=given.runs),
+            "heavy_tails": heavy_tails(policy, runs=max(40, given.runs // 2)),
+            "healthy_level": healthy_levels(policy, runs=max(4, given.runs // 2)),
+            "diverging": diverging(policy, runs=max(4, given.runs // 2)),
             "jump_x1.15": jumps(policy, runs=given.runs),
             "still_improving": improving(policy, runs=max(4, given.runs // 20)),
             "stopped_improving": stopped(policy, runs=max(4, given.runs // 10)),
@@ -151,6 +160,100 @@ def jumps(policy: Policy, *, runs: int) -> dict[str, object]:
         right += fired == at
         wrong += fired is not None and fired != at
     return {"runs": runs, "found": right / runs, "at_another_step": wrong / runs}
+
+
+def tailed(kind: str, random: np.random.Generator, steps: int) -> Floats:
+    """Noise about 1: `student`, or two modes of which the share in percent has twice the level of the others."""
+    if kind == "student t, 3 degrees":
+        return np.maximum(0.05, 1.0 + 0.03 * random.standard_t(3, steps))
+    high = random.random(steps) < float(kind.removesuffix(" % at twice the level")) / 100.0
+    return np.where(high, 2.0, 1.0) * (1.0 + 0.05 * random.standard_normal(steps))
+
+
+def heavy_tails(policy: Policy, *, runs: int) -> dict[str, object]:
+    """Episodes of spikes per curve of 500 steps, and what they are with `tail = 0`."""
+    spike = replace(policy.alerts.loss_spike, tail=0.0)
+    without = replace(policy, alerts=replace(policy.alerts, loss_spike=spike))
+    given: dict[str, object] = {}
+    for kind in ("student t, 3 degrees", *(f"{share} % at twice the level" for share in (20, 10, 5, 2))):
+        random = np.random.default_rng(13)
+        curves = [tailed(kind, random, STEPS).tolist() for _ in range(runs)]
+        found = [[watched(one, curve).episodes for curve in curves] for one in (policy, without)]
+        given[kind] = {
+            "runs": runs,
+            "episodes_per_run": float(np.mean(found[0])),
+            "runs_without_any": float(np.mean([one == 0 for one in found[0]])),
+            "episodes_per_run_without_tail": float(np.mean(found[1])),
+        }
+    return given
+
+
+def alike(random: np.random.Generator, correlation: float, steps: int) -> Floats:
+    """Noise of variance 1 whose neighbours have that correlation."""
+    noise = random.standard_normal(steps)
+    for step in range(1, steps):
+        noise[step] = correlation * noise[step - 1] + math.sqrt(1.0 - correlation**2) * noise[step]
+    return noise
+
+
+def healthy_levels(policy: Policy, *, runs: int) -> dict[str, object]:
+    """Share of healthy curves that have an alert of a loss that stays above where it was."""
+    steps = np.arange(STEPS)
+    bump = 7.0 * np.where(steps < 40, 1.0 + 0.06 * steps / 40, 1.06 * np.exp(-(steps - 40) / 100.0))
+    kinds: dict[str, Callable[[np.random.Generator], Floats]] = {
+        **{
+            f"flat, noise {share:.0%}": lambda random, share=share: np.maximum(
+                0.1, 2.0 * (1.0 + share * random.standard_normal(STEPS))
+            )
+            for share in (0.01, 0.03, 0.1, 0.2)
+        },
+        "student t, 3 degrees": lambda random: tailed("student t, 3 degrees", random, STEPS),
+        "10 % at twice the level": lambda random: tailed("10 % at twice the level", random, STEPS),
+        "falling, 11.0 to 3.3": lambda random: power_law(1.5) * (1.0 + 0.03 * random.standard_normal(PRETRAINING)),
+        "warm-up, 6 % up and then down": lambda random: bump * (1.0 + 0.02 * random.standard_normal(STEPS)),
+        "neighbours alike, 0.5": lambda random: 2.0 * (1.0 + 0.05 * alike(random, 0.5, STEPS)),
+        "neighbours alike, 0.9": lambda random: 2.0 * (1.0 + 0.05 * alike(random, 0.9, STEPS)),
+    }
+    given: dict[str, object] = {}
+    for name, make in kinds.items():
+        random = np.random.default_rng(14)
+        count = runs if make(random).size == STEPS else max(4, runs // 10)
+        fired = ["loss_diverged" in watched(policy, make(random).tolist()).fired for _ in range(count)]
+        given[name] = {"runs": count, "false_alarms": float(np.mean(fired))}
+    return given
+
+
+def diverging(policy: Policy, *, runs: int) -> dict[str, object]:
+    """A loss that rises and stays: share that is found, and how many steps after the rise began."""
+    given: dict[str, object] = {}
+    for name, factor, share, at in (
+        ("first step, x1.5, noise 13 %", 1.5, 0.13, 1),
+        ("fourth step, x1.3, noise 5 %", 1.3, 0.05, 3),
+        ("step 200, x1.05, noise 2 %", 1.05, 0.02, 200),
+        ("step 200, x1.3, noise 10 %", 1.3, 0.1, 200),
+        ("step 200, x3, noise 20 %", 3.0, 0.2, 200),
+    ):
+        random = np.random.default_rng(15)
+        delays: list[int] = []
+        early = 0
+        for _ in range(runs):
+            noise = 1.0 + share * random.standard_normal(300)
+            risen = np.arange(300) >= at
+            losses = np.maximum(0.1, 2.0 * np.where(risen, factor, 1.0) * noise)
+            losses[: min(at, 3)] = 2.0  # what a whole batch of the untrained model gives
+            norms = np.exp(0.3 * random.standard_normal(300))
+            norms[at : at + 10] *= 30.0
+            step = watched(policy, losses.tolist(), gradient_norms=norms.tolist()).fired.get("loss_diverged")
+            early += step is not None and step <= at
+            delays += [step - at] if step is not None and step > at else []
+        given[name] = {
+            "runs": runs,
+            "found": len(delays) / runs,
+            "before_it_rose": early / runs,
+            "median_steps_until_then": float(np.median(delays)) if delays else None,
+            "most_steps_until_then": max(delays, default=None),
+        }
+    return given
 
 
 def power_law(floor: float) -> Floats:
@@ -320,6 +423,10 @@ def processor_time(work: Callable[[], None]) -> float:
 def targets(found: dict[str, dict[str, object]], cost: dict[str, object]) -> list[dict[str, object]]:
     spikes = sum(one["spike_episodes"] for one in found["flat"].values())  # type: ignore[index]
     first = min(one["first_alert_share"]["least"] for one in found["still_improving"].values())  # type: ignore[index]
+    levels = {name: one["false_alarms"] for name, one in found["healthy_level"].items()}  # type: ignore[index]
+    false_level = max(share for name, share in levels.items() if not name.startswith("neighbours"))
+    modes = found["heavy_tails"]["10 % at twice the level"]["episodes_per_run"]  # type: ignore[index]
+    risen = min(one["found"] for one in found["diverging"].values())  # type: ignore[index]
     step = cost["step, default"]["median"]  # type: ignore[index]
     paces = found["throughput"].values()
     false_slow = sum(one["runs_with_a_false_alarm"] for one in paces)  # type: ignore[index]
@@ -328,6 +435,9 @@ def targets(found: dict[str, dict[str, object]], cost: dict[str, object]) -> lis
         target("spike episodes on flat noise, 40 x 500 steps, 1 % and 10 %", float(spikes), 0.0),
         target("flat curves whose trend goes somewhere, share", float(found["flat_trend"]["false_alarms"]), 0.10),  # type: ignore[arg-type]
         target("jumps by 1.15 that are missed, share", 1.0 - found["jump_x1.15"]["found"], 0.05),  # type: ignore[operator]
+        target("spike episodes per 500 steps where a tenth has twice the level", float(modes), 1.0),
+        target("healthy curves with an alert of a diverged loss, share, the worst kind", float(false_level), 0.01),
+        target("losses that rise for good and are missed, share, the worst kind", 1.0 - risen, 0.05),
         target("NaNs without an alert at their own step, share", 1.0 - found["nan"]["at_their_own_step"], 0.0),  # type: ignore[operator]
         target("improving curves: share of the curve left at the first plateau alert", 1.0 - first, 0.05),
         target("steady runs with noisy step times that have a throughput alert", float(false_slow), 0.0),

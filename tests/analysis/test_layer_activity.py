@@ -270,3 +270,47 @@ def test_a_collection_of_392_columns_costs_far_less_than_a_step() -> None:
         fold.update(step, values)
     assert (time.perf_counter() - began) / 100 < 0.01
     assert fold.summary().total_layers == 196
+
+
+def test_frozen_modules_are_told_as_they_were_counted_last() -> None:
+    fold = LayerActivity(CONTRACT)
+    names = (LayerName("model.layers.0", ""),)
+    assert fold.summary().frozen_layers is None
+    for frozen in (None, 3, 0):
+        fold.update(1, LayerValues(names=names, gradient=[1.0], frozen=frozen))
+        assert fold.summary().frozen_layers == frozen
+    assert fold.summary().sentence == "1/1 layers active"
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([None, 0.0, 1.0, math.nan]),
+            st.sampled_from([0.0, 0.1, math.nan]),
+            st.sampled_from([0.0, 0.01]),
+        ),
+        max_size=12,
+    )
+)
+def test_a_module_is_called_still_or_cut_off_only_while_nothing_ever_moved_it(
+    seen: list[tuple[float | None, float, float]],
+) -> None:
+    """Its gradient, its update, and what its weight changed by between the collections; another module learns."""
+    fold = LayerActivity(CONTRACT)
+    names = (LayerName("a", ""), LayerName("b", ""))
+    weight = 1.0
+    for step, (gradient, update, drift) in enumerate(seen):
+        weight += drift
+        fold.update(
+            step, LayerValues(names=names, gradient=[gradient, 1.0], weight=[weight, 1.0], update=[update, 0.1])
+        )
+    if not seen:
+        return
+    why = fold.rows()[0].why
+    moved = [update > 0.0 or (place > 0 and drift > 0.0) for place, (_, update, drift) in enumerate(seen)]
+    if "did not move" in why:
+        assert not any(moved)
+    if "reached it" in why:
+        away = next((place for place, one in enumerate(reversed(seen)) if one[0] is not None), len(seen))
+        assert away >= 2
+        assert not any(moved[-2:])

@@ -23,7 +23,7 @@ statuses = st.lists(st.sampled_from(GRAVITY), max_size=12)
 some_layers = statuses.flatmap(
     lambda words: st.tuples(
         *(
-            st.builds(LayerNow, st.just(f"model.layers.{at}"), st.just(word), norm_of(word))
+            st.builds(LayerNow, st.just(f"model.layers.{at}"), st.just(word), norm_of(word), st.just(word != "unknown"))
             for at, word in enumerate(words)
         )
     )
@@ -73,18 +73,45 @@ def test_the_active_share_is_of_those_of_which_something_is_known(layers: tuple[
 
 
 def test_the_sentence_counts_the_active_ones_and_every_other_word_that_applies() -> None:
-    one_of_each = [LayerNow(status, status, 1.0) for status in GRAVITY]
+    one_of_each = [LayerNow(status, status, 1.0, True) for status in GRAVITY]
     assert summed(*one_of_each).sentence == (
         "1/7 layers active, 1 dead, 1 with gradients that are no numbers, 1 exploding, 1 vanishing, 1 starting,"
         " 1 not measured"
     )
-    assert summed(LayerNow("a", "active", 1.0)).sentence == "1/1 layers active"
+    assert summed(LayerNow("a", "active", 1.0, True)).sentence == "1/1 layers active"
     assert summed().sentence == "no layer has been measured yet"
+
+
+@given(layers=some_layers, frozen=st.none() | st.integers(0, 50))
+def test_frozen_layers_are_told_where_somebody_counted_them_and_never_among_the_others(
+    layers: tuple[LayerNow, ...], frozen: int | None
+) -> None:
+    found = layer_summary(layers, collections=7, step=70, kind="full", frozen=frozen)
+    plain = summed(*layers)
+    assert (found.frozen_layers, found.total_layers, found.active_share) == (
+        frozen,
+        plain.total_layers,
+        plain.active_share,
+    )
+    assert ("frozen" in found.sentence) == bool(frozen and layers)
+    if not frozen:
+        assert found.sentence == plain.sentence
+
+
+def test_frozen_layers_are_told_beside_the_trained_ones() -> None:
+    layers = [LayerNow(f"model.layers.{at}", "active", 1.0, True) for at in range(5)]
+    found = layer_summary(layers, collections=7, step=70, kind="full", frozen=1)
+    assert found.sentence == "5/5 trained layers active, 1 frozen"
+
+
+@given(layers=some_layers)
+def test_layers_with_a_gradient_are_counted_whatever_it_is(layers: tuple[LayerNow, ...]) -> None:
+    assert summed(*layers).measured_layers == sum(layer.measured for layer in layers)
 
 
 def test_what_is_not_available_says_why_and_the_rest_is_told_as_it_was_given() -> None:
     found = layer_summary((), collections=0, step=None, kind=None, available=False, reason="they are sharded")
     assert (found.available, found.reason) == (False, "they are sharded")
     assert found.sentence == "layers are not measured: they are sharded"
-    told = summed(LayerNow("a", "active", 1.0))
+    told = summed(LayerNow("a", "active", 1.0, True))
     assert (told.collections, told.step, told.kind, told.available, told.reason) == (7, 70, "full", True, "")

@@ -9,7 +9,16 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from barograph.analysis.layer_status import GRAVITY, LayerRule, LayerSeen, LayerStatus, layer_status
+from barograph.analysis.layer_status import (
+    FAR_STEPS,
+    FEW,
+    GRAVITY,
+    LEAST_STILL,
+    LayerRule,
+    LayerSeen,
+    LayerStatus,
+    layer_status,
+)
 
 RULE = LayerRule(
     dead_below=0.0,
@@ -46,6 +55,10 @@ everything = st.builds(
     moved=st.booleans(),
     b_weight=norms,
     adapter=st.booleans(),
+    absent=st.integers(0, 6),
+    absent_steps=st.integers(0, 200),
+    still=st.integers(-1, 30),
+    still_steps=st.integers(0, 200),
 )
 
 
@@ -68,14 +81,25 @@ def test_only_an_active_layer_has_no_reason_and_only_a_finite_gradient_is_active
 
 
 @given(seen=everything, rule=rules)
-def test_what_was_not_measured_is_unknown_whatever_else_is_known(seen: LayerSeen, rule: LayerRule) -> None:
-    assert layer_status(replace(seen, measured=False), rule=rule).status == "unknown"
+def test_what_was_not_measured_is_unknown_until_it_stayed_away_for_long(seen: LayerSeen, rule: LayerRule) -> None:
+    found = layer_status(replace(seen, measured=False), rule=rule)
+    often = seen.absent >= max(FEW, rule.dead_checks)
+    assert found.status == ("dead" if often or (seen.absent >= FEW and seen.absent_steps >= FAR_STEPS) else "unknown")
+    assert layer_status(replace(seen, measured=False, absent=1), rule=rule).status == "unknown"
+
+
+@given(seen=everything, rule=rules)
+def test_weights_that_moved_once_are_never_called_still(seen: LayerSeen, rule: LayerRule) -> None:
+    assert "did not move" not in layer_status(replace(seen, still=-1), rule=rule).why
+    short = replace(seen, still=LEAST_STILL - 1, still_steps=FAR_STEPS - 1)
+    assert "did not move" not in layer_status(short, rule=rule).why
 
 
 @given(seen=everything, rule=rules)
 def test_a_dead_layer_had_no_gradient_for_long_enough_and_an_adapter_no_weight_either(
     seen: LayerSeen, rule: LayerRule
 ) -> None:
+    seen = replace(seen, measured=True, still=-1)
     if layer_status(seen, rule=rule).status == "dead":
         assert seen.norm <= rule.dead_below
         assert seen.zeros >= rule.dead_checks
@@ -119,6 +143,22 @@ ADAPTER = replace(ZERO, adapter=True)
         Case(replace(SEEN, norm=math.nan), "non_finite", "its gradient is NaN"),
         Case(replace(SEEN, norm=math.inf), "non_finite", "its gradient is Infinity"),
         Case(replace(SEEN, measured=False), "unknown", "it had no gradient"),
+        Case(replace(SEEN, measured=False, absent=2), "unknown", "it had no gradient"),
+        Case(replace(SEEN, measured=False, absent=3), "dead", "no gradient reached it in 3 collections in a row"),
+        Case(
+            replace(SEEN, measured=False, absent=2, absent_steps=100),
+            "dead",
+            "no gradient reached it in 2 collections in a row",
+        ),
+        Case(replace(SEEN, still=4), "active", ""),
+        Case(replace(SEEN, still=1, still_steps=500), "active", ""),
+        Case(
+            replace(SEEN, still=2, still_steps=100),
+            "dead",
+            "its weights did not move in any of 2 collections, with a gradient",
+        ),
+        Case(replace(SEEN, still=5), "dead", "its weights did not move in any of 5 collections, with a gradient"),
+        Case(replace(SEEN, still=5, norm=math.nan), "non_finite", "its gradient is NaN"),
         Case(
             replace(ZERO, zeros=1, moved=False),
             "starting",

@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 RULE = CurveRule(
     rolling_window=10,
     spike_sigma=3.0,
-    spikes=SpikeRule(window=50, min_window=20, sigma=7.0, min_ratio=1.10, merge=5),
+    spikes=SpikeRule(window=50, min_window=20, sigma=7.0, min_ratio=1.10, tail=2.0, merge=5),
     trend=TrendRule(min_blocks=20, max_blocks=200, min_block=5, confidence=0.95),
     tail_share=0.25,
     loss_floor=0.01,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from barograph.analysis.throughput import StepTiming, Throughput, ThroughputRule
+from barograph.analysis.throughput import StepTiming, Throughput, ThroughputRule, TokensSeen
 
 RULE = ThroughputRule(
     window=50,
@@ -161,3 +161,51 @@ def test_the_bound_is_below_the_median_as_often_as_it_says() -> None:
 def test_too_few_steps_have_no_usual_time_of_a_token() -> None:
     assert fold([timing(1.0)] * 54).token_time(confidence=0.9) is None
     assert fold([timing(0.0)] * 100).token_time(confidence=0.9) is None, "no token was trained on"
+
+
+def counted(every: int, steps: int, tokens: float = 100.0, *, own: float | None = None) -> Throughput:
+    """Steps of a second whose tokens are counted all together every so many of them."""
+    found = Throughput(RULE)
+    for step in range(1, steps + 1):
+        found.update(step, 1000.0 + 7.0 * step, timing(own))
+        if step % every == 0:
+            found.count(TokensSeen(step, 1000.0 + 7.0 * step, tokens * step))
+    return found
+
+
+@given(every=st.integers(1, 120), steps=st.integers(1, 400))
+def test_tokens_that_are_counted_now_and_then_are_those_of_the_steps_between(every: int, steps: int) -> None:
+    found = counted(every, steps)
+    assert found.seconds_per_step == 1.0
+    if steps < 2 * every:
+        assert (found.current, found.average) == (None, None), "the first count says nothing of how many were before"
+        return
+    assert found.average == pytest.approx(100.0)
+    if steps % every < RULE.window:
+        assert found.current == pytest.approx(100.0)
+    assert found.steps == steps
+    assert found.baseline in (None, 100.0)
+
+
+def test_the_rates_of_counted_tokens_are_of_active_time_and_their_samples_too() -> None:
+    found = counted(10, 200)
+    assert (found.current, found.baseline, found.trend) == (100.0, 100.0, "stable")
+    assert found.ema == pytest.approx(100.0)
+    assert {one.tokens_per_sec for one in found.samples()[:50]} <= {100.0, None}
+    assert found.samples()[-1].tokens_per_sec == 100.0
+    judged = found.token_time(confidence=0.8)
+    assert judged is not None
+    assert judged.median == pytest.approx(0.01)
+
+
+def test_a_count_says_nothing_beside_steps_that_say_their_own_tokens() -> None:
+    assert counted(10, 200, own=30.0).average == 30.0
+
+
+def test_without_any_timed_step_the_pace_is_that_between_the_counts() -> None:
+    found = Throughput(RULE)
+    assert not found.count(TokensSeen(10, 1000.0, 500.0))
+    assert found.count(TokensSeen(20, 1005.0, 1500.0))
+    assert (found.current, found.seconds_per_step) == (200.0, 0.5)
+    for seen in (TokensSeen(20, 1006.0, 1600.0), TokensSeen(30, 1006.0, 1.0), TokensSeen(40, None, 10.0)):
+        assert not found.count(seen)

@@ -82,7 +82,7 @@ def test_every_adapter_is_one_row_and_its_norms_are_those_of_its_matrices() -> N
     assert stats[FIRST]["current_update"] == pytest.approx(updates[-1], rel=1e-4)
     assert stats[FIRST]["max_update"] == pytest.approx(max(updates[1:]), rel=1e-4)
     assert stats[FIRST]["num_updates"] == 6
-    assert (stats[SECOND]["current_grad_norm"], stats[SECOND]["status"]) == (None, "unknown")
+    assert (stats[SECOND]["current_grad_norm"], stats[SECOND]["status"]) == (None, "dead"), "never reached"
     assert monitor.get_summary()["total_layers"] == 2
     assert monitor.get_summary()["top_active_layers"] == [FIRST]
 

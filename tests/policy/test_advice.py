@@ -13,6 +13,7 @@ from barograph.policy import load
 from barograph.policy.advice import advice
 from barograph.policy.evaluation_conditions import Evaluation, Evaluations
 from barograph.policy.learning_rate_conditions import Schedule
+from barograph.policy.loss_progress import Progress
 from barograph.policy.situation import Save, Situation, evaluation_falls, schedule_over
 from barograph.records import Alert
 from barograph.records.signals import TrendWord
@@ -328,3 +329,139 @@ def test_the_trainings_own_alerts_are_evidence() -> None:
     own = Alert(time=1.0, title="The data ran out", step=77)
     item = advice(replace(NOW, own=own, own_count=2), table=TABLE)[-1]
     assert item.because == ["2 alerts of the training's own, the newest at step 77: The data ran out"]
+
+
+EXPLODED = Progress(began=4.17, now=4.33, rose=True, gained=False)
+
+
+@given(
+    trend=st.sampled_from(["improving", "stable", "degrading", "unknown"]),
+    ended=st.booleans(),
+    rose=st.booleans(),
+    plateau=st.sampled_from([None, FLAT, replace(FLAT, plateau=False)]),
+    schedule=st.sampled_from([None, OVER, Schedule(1000, 1e-4, 1e-4)]),
+)
+def test_progress_is_never_claimed_of_a_loss_that_is_not_below_where_it_began(
+    trend: TrendWord, ended: bool, rose: bool, plateau: PlateauResult | None, schedule: Schedule | None
+) -> None:
+    situation = replace(
+        NOW,
+        trend=trend,
+        change=FELL,
+        ended=ended,
+        plateau=plateau,
+        schedule=schedule,
+        progress=replace(EXPLODED, rose=rose),
+    )
+    for item in advice(situation, table=TABLE):
+        assert "fell by" not in item.text
+        assert "gain more" not in item.text
+        assert item.confidence != "high"
+
+
+def test_a_rate_that_stays_high_is_lowered_to_the_last_step_and_after_it() -> None:
+    steady = replace(
+        NOW,
+        total_steps=1000,
+        schedule=Schedule(1000, 0.3, 0.3),
+        alerts={"learning_rate_high": fired("learning_rate_high")},
+        trend="improving",
+        change=FELL,
+        progress=EXPLODED,
+    )
+    for step in (500, 899, 900, 999, 1000):
+        assert actions(replace(steady, step=step))[0] == "lower_learning_rate"
+    over = advice(replace(steady, ended=True), table=TABLE)
+    assert over[0].text.startswith("In the next training, with these settings: lower the learning rate")
+    assert over[1].text == (
+        "Ended at step 1,000 of 1,000. The loss is not below where it began (4.33 on average, and it began with 4.17):"
+        " nothing was gained."
+    )
+    assert "the loss is 4.33 on average at step 1000, and began with 4.17" in over[1].because
+
+
+CONSTANT = replace(fired("constant_evaluation", "eval/loss", "eval/accuracy"), title="eval/loss is 4 at 10 evaluations")
+
+
+@pytest.mark.parametrize("alerts", [{}, {"constant_evaluation": CONSTANT}])
+def test_an_evaluation_that_never_changes_names_no_checkpoint_and_judges_no_training(
+    alerts: dict[str, Alert],
+) -> None:
+    situation = replace(
+        NOW, evaluations=evaluated(*[4.0] * 10), alerts=alerts, trend="improving", change=FELL, ended=True
+    )
+    (item,) = advice(situation, table=TABLE)
+    assert item.action == "continue"
+    assert "would not have helped" not in item.text
+    assert ("Look at the evaluation: eval/loss is 4 at 10 evaluations." in item.text) == bool(alerts)
+    stop = advice(replace(situation, plateau=FLAT, schedule=OVER), table=TABLE)[0]
+    assert (stop.action, stop.confidence) == ("stop", "low")
+    assert "No evaluation loss has changed since the first, so nothing says" in stop.text
+
+
+def test_a_stuck_evaluation_outdoes_the_checkpoint_that_it_was_better_at() -> None:
+    stuck = replace(NOW, evaluations=evaluated(3.9, *[4.0] * 5), alerts={"constant_evaluation": CONSTANT})
+    assert "use_checkpoint" not in actions(stuck)
+    assert "use_checkpoint" in actions(replace(stuck, alerts={}))
+    accuracy = replace(CONSTANT, subjects=["eval/accuracy"])
+    assert "use_checkpoint" in actions(replace(stuck, alerts={"constant_evaluation": accuracy}))
+
+
+def test_a_checkpoint_that_was_never_saved_is_not_gone_back_to() -> None:
+    situation = replace(NOW, alerts={"non_finite_loss": fired("non_finite_loss")})
+    (item,) = advice(situation, table=TABLE)
+    assert "no checkpoint from before it is known in this attempt: begin anew" in item.text
+    late = advice(replace(situation, saves=(Save(600, "checkpoint-600"),)), table=TABLE)[0]
+    assert (late.subjects, "begin anew" in late.text) == ([], True)
+    (best, _) = advice(replace(NOW, evaluations=evaluated(1.5, 1.0, 1.1, 1.2, 1.3)), table=TABLE)
+    assert best.text.startswith("Use a checkpoint of about step 200, if there is one:")
+
+
+def test_layers_are_no_clue_where_all_of_them_are_meant() -> None:
+    every = fired("exploding_gradients")
+    assert "inspect_layers" not in actions(replace(NOW, alerts={"exploding_gradients": every}))
+    one = fired("exploding_gradients", "lm_head")
+    assert "inspect_layers" in actions(replace(NOW, alerts={"exploding_gradients": one}))
+
+
+def test_at_a_learning_rate_of_zero_nothing_is_over_and_nothing_goes_on() -> None:
+    zero = replace(fired("learning_rate_zero"), title="The learning rate is 0 since step 1")
+    situation = replace(
+        NOW,
+        total_steps=1000,
+        schedule=Schedule(1000, 0.0, 0.0),
+        plateau=FLAT,
+        evaluations=evaluated(1.0, 1.1, 1.1, 1.1),
+        alerts={"learning_rate_zero": zero},
+    )
+    assert "stop" not in actions(situation)
+    for ended in (False, True):
+        item = advice(replace(situation, ended=ended), table=TABLE)[-1]
+        assert item.text.endswith("the learning rate is 0 since step 1, and nothing is learned.")
+        assert "nan" not in " ".join([item.text, *item.because]).lower()
+
+
+def test_equal_rewards_are_looked_at_before_any_layer() -> None:
+    alert = replace(fired("vanishing_gradients"), evidence={"gradient_norm": 0.0, "equal_rewards_share": 1.0})
+    (item,) = advice(replace(NOW, alerts={"vanishing_gradients": alert}), table=TABLE)
+    assert item.action == "continue"
+    assert "Look at the reward: it is equal in 100% of the groups" in item.text
+    assert item.because[-1].startswith("alert vanishing_gradients")
+    without = replace(alert, evidence={"gradient_norm": 0.0})
+    assert "inspect_layers" in actions(replace(NOW, alerts={"vanishing_gradients": without}))
+
+
+@pytest.mark.parametrize("schedule", [OVER, Schedule(1000, 1e-4, 1e-4), None])
+def test_a_loss_that_diverged_is_no_success_and_the_next_training_has_a_lower_rate(schedule: Schedule | None) -> None:
+    alert = replace(fired("loss_diverged"), title="The loss stays at 6; it had been at 3")
+    situation = replace(
+        NOW, total_steps=1000, alerts={"loss_diverged": alert}, schedule=schedule, trend="improving", change=FELL
+    )
+    over = advice(replace(situation, ended=True, plateau=FLAT), table=TABLE)
+    assert [item.action for item in over] == ["lower_learning_rate", "continue"]
+    assert over[0].text.startswith("In the next training, with these settings: lower the learning rate")
+    assert "The loss stays at 6; it had been at 3: compare an earlier checkpoint" in over[1].text
+    for item in advice(replace(situation, step=500), table=TABLE):
+        assert "fell by" not in item.text
+    again = advice(replace(situation, alerts={"loss_diverged": replace(alert, state="recovering")}), table=TABLE)
+    assert "fell by 47%" in again[-1].text or "fell by 47%" in again[0].text

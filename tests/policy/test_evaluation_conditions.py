@@ -50,6 +50,11 @@ def test_an_evaluation_that_is_no_number_is_neither_better_nor_worse(losses: lis
     assert (None if every.best is None else every.best.loss) == (None if finite.best is None else finite.best.loss)
 
 
+@given(losses=st.lists(st.sampled_from([1.0, 1.1, math.nan, math.inf]), max_size=8))
+def test_evaluations_changed_if_any_two_numbers_among_them_differ(losses: list[float]) -> None:
+    assert evaluated(*losses).changed == (len({loss for loss in losses if math.isfinite(loss)}) > 1)
+
+
 def test_a_second_evaluation_of_a_step_takes_the_place_of_the_first() -> None:
     fold = evaluated(2.0, 1.5)
     fold.update(Evaluation(200, 1.6, 1.0))
@@ -139,6 +144,21 @@ def test_a_score_that_never_changes_is_found_and_one_that_reached_the_top_is_not
     assert constant(1.0, 1.0, 1.0), "from the first evaluation on: it measures nothing"
     assert constant(0.0, 0.1, 0.0) is False
     assert constant(math.nan, math.nan, math.nan)
+
+
+@pytest.mark.parametrize(
+    ("others", "words"),
+    [
+        (0, "at step 2."),
+        (1, "at step 2. 1 other did not change either."),
+        (2, "at step 2. 2 others did not change either."),
+    ],
+)
+def test_the_other_scores_that_did_not_change_are_counted(others: int, words: str) -> None:
+    fold = Scores(replace(OURS.constant_evaluation, evaluations=3))
+    for step in range(3):
+        fold.update(step, {"eval/loss": 4.0, **{f"eval/score_{at}": 0.5 for at in range(others)}})
+    assert fold.constant().text.endswith(words)
 
 
 def test_the_same_evaluation_said_twice_counts_once_and_names_are_bounded() -> None:

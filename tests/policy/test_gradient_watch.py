@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from barograph.analysis.layer_activity import LayerName, LayerValues
 from barograph.policy import Policy, load
-from barograph.policy.gradient_watch import GradientWatch
+from barograph.policy.gradient_watch import RECENT_REWARDS, GradientWatch
 from barograph.policy.watched_conditions import WatchedConditions
 from barograph.records import Alert
 
@@ -127,6 +127,39 @@ def test_dead_layers_and_imbalance_are_of_the_collections_and_not_of_the_norm() 
     watched.watch.layers(4, BEGAN + 4, LayerValues(available=False, reason="they are sharded"))
     assert watched.conditions.reasons()["conditions.dead_layers"]
     assert watched.watch.layer_activity.summary().reason == "they are sharded"
+
+
+def test_equal_rewards_of_the_newest_logs_explain_gradients_of_zero() -> None:
+    table = CONTRACT.alerts.vanishing_gradients
+    watched = Watched()
+    watched.norms(0.0)
+    assert watched.alert("vanishing_gradients").recommendation == table.recommendation
+    for share in (math.nan, 1.0, *[0.0] * (RECENT_REWARDS - 1)):
+        watched.watch.rewards(share)
+        watched.norms(0.0, first=2)
+    assert watched.alert("vanishing_gradients").recommendation == table.recommendation_equal_rewards
+    watched.watch.rewards(0.0)
+    watched.norms(0.0, first=3)
+    assert watched.alert("vanishing_gradients").recommendation == table.recommendation
+
+
+def test_what_gradients_are_clipped_to_is_known_to_the_advice_about_them() -> None:
+    table = CONTRACT.alerts.exploding_gradients
+    watched = Watched()
+    watched.watch.update(1, BEGAN, 500.0, max_norm=1.0)
+    assert watched.alert("exploding_gradients").recommendation == table.recommendation_clipped
+    watched.watch.update(2, BEGAN, 500.0)
+    assert watched.alert("exploding_gradients").recommendation == table.recommendation
+
+
+def test_a_learning_rate_of_zero_takes_the_blame_for_weights_that_stay() -> None:
+    watched = Watched(DEFAULT)
+    values = LayerValues(names=NAMES, gradient=[1.0, 1.0], weight=[2.0, 2.0], update=[0.0, 0.0])
+    for step in range(25):
+        watched.watch.layers(step, BEGAN + step, values, learning_rate=0.0)
+    assert watched.conditions.reasons()["conditions.dead_layers"] == "the learning rate is 0, and moves no weight"
+    watched.watch.layers(25, BEGAN + 25, values, learning_rate=1e-4)
+    assert watched.alert("dead_layers").title == "No step moves any weight"
 
 
 def test_two_histories_are_kept_where_the_policy_asks_for_two() -> None:

@@ -72,7 +72,7 @@ def test_ours_differs_from_the_contract_only_where_it_says_so() -> None:
     assert changed == {
         "loss_finite.min_points",
         *(f"layer_drift.{key}" for key in ("minimal_below", "significant_above", "yellow_from", "red_above")),
-        "training_drift.judged_by",
+        *(f"training_drift.{key}" for key in ("judged_by", "spike_tail")),
         "gradient_ghost.max_ratio",
         "gradient_ghost.early",
         "streaming.warm_up_steps",
@@ -134,7 +134,7 @@ def test_a_file_without_a_base_must_say_everything(tmp_path: Path) -> None:
 
 SPIKE_KEYS = (
     "Known in [alerts.loss_spike]: enabled, life, recommendation, judged_by, ratio, mean_of, window, min_window,"
-    " sigma, min_ratio, merge"
+    " sigma, min_ratio, tail, merge"
 )
 
 

@@ -93,3 +93,9 @@ def test_nothing_that_is_logged_raises(values: dict[str, object]) -> None:
 
 def test_a_name_without_end_is_passed_over() -> None:
     assert logged({"eval/" + "x" * 10_000: 1.0, "lr": 10**400}).scores == {}
+
+
+@pytest.mark.parametrize("prefix", ["", "train/"])
+def test_the_share_of_groups_with_equal_rewards_is_noticed(prefix: str) -> None:
+    assert logged({f"{prefix}frac_reward_zero_std": 0.75, f"{prefix}reward": 0.0}).equal_rewards == 0.75
+    assert logged({f"{prefix}reward": 0.0}).equal_rewards is None

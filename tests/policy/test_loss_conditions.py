@@ -166,3 +166,13 @@ def test_a_plateau_is_what_its_rule_says(said: bool | None, seen: bool | None) -
         assert found.evidence["expected_gain_high"] == 0.004
     if seen is None:
         assert found.reason == "by the last 100 losses"
+
+
+@given(loss=st.floats(), norm=st.none() | st.floats(), processes=st.integers(1, 8))
+def test_a_gradient_that_is_no_number_beside_a_sound_loss_is_that_of_another_process(
+    loss: float, norm: float | None, processes: int
+) -> None:
+    found = non_finite_loss(7, loss, norm, table=NAN, processes=processes)
+    another = processes > 1 and math.isfinite(loss) and norm is not None and not math.isfinite(norm)
+    assert found.seen == (another or not math.isfinite(loss))
+    assert ("another process" in found.text) == another

@@ -12,6 +12,7 @@ from barograph.analysis.streaming import Change
 from barograph.policy import load
 from barograph.policy.evaluation_conditions import Evaluation, Evaluations
 from barograph.policy.learning_rate_conditions import Schedule
+from barograph.policy.loss_progress import Progress
 from barograph.policy.prospect import go_on
 from barograph.policy.situation import Situation
 from barograph.records import Alert
@@ -156,6 +157,23 @@ def test_the_reason_is_that_of_what_is_known(changes: dict[str, object], words: 
     item = said(replace(NOW, **changes))
     assert item.text.startswith(words)
     assert item.confidence == confidence
+
+
+def test_a_loss_that_fell_from_above_its_own_beginning_is_set_beside_the_beginning() -> None:
+    falls = replace(NOW, trend="improving", change=Change(ratio=-0.72, steps=199))
+    for progress in (Progress(4.2, 3.9, True, True), Progress(4.2, 3.9, False, True)):
+        item = said(replace(falls, progress=progress))
+        assert item.text == "Continue: the loss is 7.1% below where it began, after a rise."
+    usual = said(replace(falls, change=Change(ratio=-0.07, steps=199), progress=Progress(4.2, 3.9, False, True)))
+    assert usual.text == "Continue: the loss fell by 7.0% over the last 199 steps."
+
+
+def test_of_a_schedule_that_was_not_seen_whole_it_is_not_said_that_it_has_not_decayed() -> None:
+    item = said(replace(NOW, plateau=FLAT, schedule=replace(DECAYS, whole=False)))
+    assert item.text.endswith("how far the learning rate has decayed is not known from this attempt alone.")
+    assert item.confidence == "low"
+    over = said(replace(NOW, plateau=FLAT, schedule=replace(OVER, whole=False)))
+    assert "the schedule is over" in over.text, "its whole peak can only have been greater"
 
 
 @pytest.mark.parametrize(

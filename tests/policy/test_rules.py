@@ -25,6 +25,7 @@ def test_every_number_of_a_rule_is_that_of_its_table(policy: Policy) -> None:
         f"trend_{name}": table[f"trend_{name}"] for name in asdict(trend)
     }
     same(rules.plateau(policy), policy.alerts.plateau, but={"warm_up_steps"})
+    same(rules.divergence(policy), policy.alerts.loss_diverged, but=set())
     same(rules.layer_activity(policy), policy.layer_activity, but=set())
     same(rules.throughput(policy), policy.throughput, but={"warm_up_steps", "judged_steps"})
     assert rules.throughput(policy).judged_steps == policy.alerts.throughput_degraded.steps

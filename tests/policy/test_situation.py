@@ -11,7 +11,8 @@ from barograph.analysis.plateau import PlateauResult
 from barograph.analysis.streaming import Change
 from barograph.policy import load, situation
 from barograph.policy.evaluation_conditions import Evaluation, Evaluations
-from barograph.policy.learning_rate_conditions import Schedule
+from barograph.policy.learning_rate_conditions import STEADY_SHARE, Schedule
+from barograph.policy.loss_progress import Progress
 from barograph.policy.situation import RECENT_SHARE, RECENT_STEPS, Situation
 from barograph.records import Alert
 from barograph.records.alerts import AlertStateWord
@@ -71,7 +72,10 @@ def test_a_schedule_is_over_where_its_steps_are_made_or_its_rate_is_a_small_shar
     over = situation.schedule_over(now, table=TABLE)
     assert over == (made or decayed)
     late = total is not None and step >= 0.9 * total
-    assert situation.schedule_nearly_over(now, table=TABLE) == (over or late)
+    steady = peak > 0.0 and rate / peak > STEADY_SHARE
+    assert situation.schedule_nearly_over(now, table=TABLE) == ((over or late) and not steady)
+    unknown = replace(now, schedule=None)
+    assert situation.schedule_nearly_over(unknown, table=TABLE) == late
 
 
 def test_of_a_schedule_that_nobody_knows_nothing_is_over() -> None:
@@ -175,7 +179,7 @@ def test_each_phrase_has_its_numbers_and_what_is_not_known_has_none() -> None:
     known = replace(
         NOW,
         total_steps=2000,
-        schedule=Schedule(990, 5e-5, 1e-4),
+        schedule=Schedule(990, 5e-5, 1e-4, whole=False),
         plateau=PLATEAU,
         evaluations=evaluated(1.5, 1.25, math.nan),
         change=Change(ratio=-0.0123, steps=1500),
@@ -184,11 +188,20 @@ def test_each_phrase_has_its_numbers_and_what_is_not_known_has_none() -> None:
     )
     assert [said for phrase in phrases for said in phrase(known)] == [
         "at step 1000, it gains 0.1%",
-        "learning rate 5e-05 at step 990, 50% of its peak 0.0001",
+        "learning rate 5e-05 at step 990, 50% of its peak in this attempt 0.0001",
         "step 1000 of 2000",
         "evaluation loss NaN at step 300, least 1.25 at step 200, 0 evaluations ago",
         "the loss changed by -1.23% over the 1,500 steps up to step 1000",
         "3 alerts of the training's own, the newest at step 5: Mine",
+    ]
+    drawn = replace(known, plateau_step=960, change=Change(ratio=-0.5, steps=119, step=120))
+    assert list(situation.of_plateau(drawn)) == ["at step 960, it gains 0.1%"]
+    assert list(situation.of_trend(drawn)) == ["the loss changed by -50.00% over the 119 steps up to step 120"]
+    assert list(situation.of_schedule(replace(NOW, schedule=Schedule(9, 0.0, 0.0)))) == [
+        "learning rate 0 at step 9, and never more"
+    ]
+    assert list(situation.of_schedule(replace(NOW, schedule=Schedule(9, 5e-5, 1e-4)))) == [
+        "learning rate 5e-05 at step 9, 50% of its peak 0.0001"
     ]
     unknown = replace(known, plateau=replace(PLATEAU, plateau=None), evaluations=evaluated(math.nan))
     assert list(situation.of_plateau(unknown)) == []
@@ -196,6 +209,45 @@ def test_each_phrase_has_its_numbers_and_what_is_not_known_has_none() -> None:
     assert list(situation.of_own(replace(known, own=Alert(time=1.0, title="Mine")))) == [
         "3 alerts of the training's own, the newest: Mine"
     ]
+
+
+def test_the_beginning_is_cited_where_the_loss_is_not_below_it_or_rose_above_it() -> None:
+    for progress, told in (
+        (None, False),
+        (Progress(4.2, 3.0, False, True), False),
+        (Progress(4.2, 3.0, True, True), True),
+        (Progress(4.2, 4.3, False, False), True),
+    ):
+        assert bool([*situation.of_beginning(replace(NOW, progress=progress))]) == told
+    (phrase,) = situation.of_beginning(replace(NOW, progress=Progress(4.2, 4.3, True, False)))
+    assert phrase == "the loss is 4.3 on average at step 1000, and began with 4.2"
+
+
+def test_evaluations_that_are_all_the_same_say_nothing_and_one_alone_does() -> None:
+    assert not situation.evaluation_speaks(NOW)
+    for seen, speaks in (([4.0], True), ([4.0, 4.0], False), ([4.0, math.nan, 4.0], False), ([4.0, 4.1], True)):
+        assert situation.evaluation_speaks(replace(NOW, evaluations=evaluated(*seen))) == speaks
+    stuck = replace(alert("constant_evaluation"), subjects=["eval/loss"])
+    now = replace(NOW, evaluations=evaluated(4.0, 4.1), alerts={"constant_evaluation": stuck})
+    assert not situation.evaluation_speaks(now)
+    for other in (replace(stuck, subjects=["eval/accuracy"]), replace(stuck, state="recovering")):
+        assert situation.evaluation_speaks(replace(now, alerts={"constant_evaluation": other}))
+
+
+def test_nothing_is_trained_at_a_rate_of_zero_or_where_all_layers_are_dead() -> None:
+    zero = alert("learning_rate_zero")
+    every = alert("dead_layers", dead_layers=5.0, total_layers=5.0)
+    assert situation.untrained(NOW) is None
+    assert situation.untrained(replace(NOW, alerts={"learning_rate_zero": zero})) is zero
+    assert situation.untrained(replace(NOW, alerts={"dead_layers": every})) is every
+    some = alert("dead_layers", dead_layers=2.0, total_layers=5.0)
+    assert situation.untrained(replace(NOW, alerts={"dead_layers": some})) is None
+
+
+def test_equal_rewards_are_told_by_the_evidence_of_gradients_that_vanish() -> None:
+    plain, equal = alert("vanishing_gradients"), alert("vanishing_gradients", equal_rewards_share=1.0)
+    assert situation.equal_rewards(replace(NOW, alerts={"vanishing_gradients": plain})) is None
+    assert situation.equal_rewards(replace(NOW, alerts={"vanishing_gradients": equal})) is equal
 
 
 def test_an_alert_is_told_by_its_condition_its_first_step_and_its_count() -> None:

@@ -535,3 +535,81 @@ def test_a_policy_of_the_users_own_is_followed() -> None:
     policy = replace(DEFAULT, name="mine", alerts=replace(DEFAULT.alerts, learning_rate_high=table))
     (alert,) = alerts(watch(policy).step(1, BEGAN, loss=None, learning_rate=2e-5))
     assert (alert.policy, alert.recommendation) == ("mine", "Lower it, as we agreed.")
+
+
+@pytest.mark.parametrize("logged", [False, True], ids=["of the step", "logged behind it"])
+def test_a_gradient_that_another_process_spoiled_alerts_at_its_own_step(logged: bool) -> None:
+    def told(processes: int) -> list[Alert]:
+        fold = TrainingWatch(DEFAULT, processes=processes)
+        stepped(fold, curve(30))
+        said = fold.step(31, BEGAN + 31, loss=2.5, gradient_norm=None if logged else math.nan)
+        if logged:
+            said += fold.metrics(31, BEGAN + 31, {"grad_norm": math.nan})
+        return alerts(said, "non_finite_loss")
+
+    (found,) = told(4)
+    assert (found.state, found.first_step, found.level) == ("firing", 31, "critical")
+    assert "the batch of another process made it, or an overflow in the backward pass" in found.text
+    assert found.evidence["loss"] == 2.5
+    assert told(1) == []
+
+
+def test_the_advice_of_a_training_that_exploded_at_once_claims_no_progress() -> None:
+    random = np.random.default_rng(1)
+    fold = watch(total_steps=200)
+    losses = [4.17, *(4.33 + 10.0 * np.exp(-np.arange(199) / 20.0) + 0.2 * random.standard_normal(199))]
+    said = [
+        *(
+            record
+            for step, loss in enumerate(losses, 1)
+            for record in fold.step(step, BEGAN + step, loss=float(loss), learning_rate=0.3)
+        ),
+        *fold.end(BEGAN + 201),
+    ]
+    texts = [item.text for one in said if isinstance(one, Advice) for item in one.items]
+    assert not any("gain more" in text or "fell by" in text for text in texts)
+    assert texts[-1].startswith("Ended at step 200 of 200. The loss is not below where it began")
+    assert any(text.startswith("In the next training, with these settings: lower") for text in texts)
+
+
+def test_what_the_advice_cites_of_the_loss_is_of_the_step_that_it_names() -> None:
+    fold = watch(total_steps=1000)
+    stepped(fold, curve(413))
+    change = fold._losses.change
+    assert change is not None
+    advice = [one for one in fold.end(BEGAN + 500) if isinstance(one, Advice)][-1]
+    assert change.step is not None
+    assert change.step <= 413
+    assert f"steps up to step {change.step}" in advice.items[-1].because[0]
+
+
+def test_equal_rewards_explain_gradients_of_zero_and_no_layer_is_dead() -> None:
+    names = (LayerName("model.layers.0", ""), LayerName("model.layers.1", ""))
+    fold = watch()
+    said: list[Record] = []
+    for step in range(1, 61):
+        said += fold.step(step, BEGAN + step, loss=0.0, gradient_norm=0.0, timing=StepTiming(tokens=None, seconds=0.5))
+        said += fold.metrics(
+            step, BEGAN + step, {"reward": 0.0, "frac_reward_zero_std": 1.0, "num_tokens": 100.0 * step}
+        )
+        said += fold.layers(step, BEGAN + step, LayerValues(names=names, gradient=[0.0, 0.0]))
+    found = alerts(said, "vanishing_gradients")[-1]
+    assert found.recommendation == DEFAULT.alerts.vanishing_gradients.recommendation_equal_rewards
+    assert alerts(said, "dead_layers") == []
+    told = fold.signals(60, BEGAN + 60)
+    assert "rewards are equal" in told.why["conditions.dead_layers"]
+    assert told.tokens_per_sec == pytest.approx(200.0)
+
+
+def test_gradients_that_reach_nothing_are_told_and_never_ok() -> None:
+    names = (LayerName("model.layers.0", ""), LayerName("model.layers.1", ""))
+    fold = watch()
+    said: list[Record] = []
+    for step in range(30):
+        values = LayerValues(names=names, gradient=[None, None], weight=[2.0, 3.0], update=[0.0, 0.0])
+        said += fold.layers(step, BEGAN + step, values)
+    assert alerts(said, "dead_layers")[0].title == "No gradient reaches any trained parameter"
+    told = fold.signals(30, BEGAN + 30)
+    for name in ("exploding_gradients", "vanishing_gradients"):
+        assert told.conditions[name] == "no_data"
+        assert told.why[f"conditions.{name}"] == "no layer has a gradient at step 29"

@@ -6,6 +6,7 @@ from barograph.analysis.attempts import AttemptSteps, begins_at, shown_until
 from barograph.analysis.blocks import blocks
 from barograph.analysis.curve_parts import CurvePart, curve_of
 from barograph.analysis.delta_spectrum import DeltaSpectrum, delta_spectrum, randomised_spectrum, thin_spectrum
+from barograph.analysis.divergence import Divergence
 from barograph.analysis.exact_match import Interval, exact_match, wilson_interval
 from barograph.analysis.finite_losses import FiniteLosses, finite_losses, joined_losses
 from barograph.analysis.layer_activity import LayerActivity, LayerValues
@@ -47,6 +48,7 @@ ANALYSES: tuple[Callable[..., object], ...] = (
     curve_of,
     loss_curve,
     StreamingLoss,
+    Divergence,
     Plateau,
     Throughput,
     utilisation,
@@ -65,6 +67,7 @@ __all__ = [
     "Curve",
     "CurvePart",
     "DeltaSpectrum",
+    "Divergence",
     "FiniteLosses",
     "Interval",
     "LayerActivity",

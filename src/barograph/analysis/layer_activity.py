@@ -11,7 +11,8 @@ beside fixed bounds; a policy says which of them count. A gradient that is NaN o
 bounds: every comparison with NaN is false, and so would call it healthy.
 
 A gradient that was not there (`None`) is something else: a parameter that no loss reached, or one that a sharded
-optimizer keeps elsewhere. It is `unknown` and never zero.
+optimizer keeps elsewhere. It is `unknown` and never zero; only where it stays away while others have theirs, or while
+the weights stay as they are, is the module dead.
 """
 
 import math
@@ -78,6 +79,8 @@ class LayerValues(Struct, frozen=True, kw_only=True):
     """L2 norms of what the step changed; `None` or NaN: not measured. Empty: none was."""
     kind: LayerKind = "full"
     """Whether the columns are adapters or whole layers."""
+    frozen: int | None = None
+    """Modules of which no parameter is trained, which are no columns; None: nobody counted them."""
     available: bool = True
     """False if this training cannot be measured, such as with sharded parameters; the columns are empty then."""
     reason: str = ""
@@ -96,6 +99,7 @@ class LayerActivity:
         self._kind: LayerKind | None = None
         self._available = True
         self._reason = ""
+        self._frozen: int | None = None
         self._step: int | None = None
         self._order: list[_Place] = []
         self._judged: list[LayerJudged] | None = None
@@ -112,6 +116,7 @@ class LayerActivity:
         plan = self._planned(values)
         self._adapters[plan.modules] = values.kind == "lora"
         self._kind = values.kind
+        self._frozen = values.frozen
         self._step = step
         self.collections += 1
         gradient, missing = _column(values.gradient, plan, "gradient")
@@ -165,15 +170,19 @@ class LayerActivity:
 
     def summary(self) -> LayerSummary:
         """All modules together."""
-        gradient = self._state.gradient.tolist()
+        gradient, measured = self._state.gradient.tolist(), self._state.measured.tolist()
         statuses = zip(self._order, self._statuses(), strict=True)
         return layer_summary(
-            [LayerNow(place.module, judged.status, gradient[place.at]) for place, judged in statuses],
+            [
+                LayerNow(place.module, judged.status, gradient[place.at], measured[place.at])
+                for place, judged in statuses
+            ],
             collections=self.collections,
             step=self._step,
             kind=self._kind,
             available=self._available,
             reason=self._reason,
+            frozen=self._frozen,
         )
 
     def _planned(self, values: LayerValues) -> "_Plan":
@@ -205,6 +214,10 @@ class LayerActivity:
                     state.moved.tolist(),
                     state.b_weight.tolist(),
                     self._adapters.tolist(),
+                    state.absent.tolist(),
+                    (state.step - state.absent_since).tolist(),
+                    state.still.tolist(),
+                    (state.step - state.still_since).tolist(),
                     strict=True,
                 )
             ]

@@ -16,6 +16,9 @@ Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
+SAME = 1e-12
+"""Relative difference up to which two norms of the same weights are one: a device may sum in any order."""
+
 
 class LayersCollected(Struct, frozen=True, kw_only=True):
     """One collection: every array is `[module]`, and NaN where nothing was measured."""
@@ -69,6 +72,10 @@ class LayerHistory:
         """Collections in a row in which the gradient was zero."""
         self.moved = np.zeros(count, dtype=np.bool_)
         """Whether a gradient was ever more than zero."""
+        self.absent, self.absent_since = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
+        """Collections in a row in which there was no gradient and the weights stayed; and the step of the first."""
+        self.still, self.still_since = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
+        """Collections so far in which the weights stayed, -1 once they moved; and the step of the first."""
 
     def with_more(self, new: int) -> "LayerHistory":
         """The same and some new modules."""
@@ -83,6 +90,13 @@ class LayerHistory:
         """Take one collection of the modules `at: [module]` in."""
         if medians:
             self._take_medians(rule.min_history)
+        moved = (now.update > 0.0) | self._differs(now.weight, at)
+        without = ~now.measured & ~moved & (now.measured.any() | (now.update == 0.0))
+        self.absent_since[at] = np.where(without & (self.absent[at] == 0), step, self.absent_since[at])
+        self.absent[at] = np.where(without, self.absent[at] + 1, np.where(now.measured | moved, 0, self.absent[at]))
+        stays = ~moved & (now.update == 0.0) & (self.still[at] >= 0)
+        self.still_since[at] = np.where(stays & (self.still[at] == 0), step, self.still_since[at])
+        self.still[at] = np.where(moved, -1, self.still[at] + stays)
         self.step[at] = step
         self.gradient[at], self.measured[at] = now.gradient, now.measured
         for known, (norm, there) in ((self.a, now.a), (self.b, now.b)):
@@ -96,6 +110,13 @@ class LayerHistory:
         self._keep(self.gradients, self.kept, at[finite], now.gradient[finite])
         changed = np.isfinite(now.update)
         self._keep(self.updates, self.updated, at[changed], now.update[changed])
+
+    def _differs(self, weight: Floats, at: Places) -> Flags:
+        """Whether the weights are known to be others than at the collection before: an optimizer that runs while
+        gradients are made changes them outside of what is measured as a step."""
+        with np.errstate(invalid="ignore"):
+            found: Flags = np.abs(weight - self.weight[at]) > SAME * np.abs(self.weight[at])
+        return found
 
     def _keep(self, ring: Floats, counts: Places, at: Places, values: Floats) -> None:
         ring[at, counts[at] % self.history] = values

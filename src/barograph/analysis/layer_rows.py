@@ -34,8 +34,9 @@ class LayerRow(Struct, frozen=True, kw_only=True):
     status: Annotated[
         LayerStatus,
         Meta(
-            description="`dead`: its gradient stays zero; `vanishing`, `exploding`: far below or above what the policy"
-            " or its own median allows; `non_finite`: NaN or infinite; `starting`: zero so far, not for long enough;"
+            description="`dead`: its gradient stays zero or away, or its weights never move; `vanishing`, `exploding`:"
+            " far below or above what the policy or its own median allows; `non_finite`: NaN or infinite; `starting`:"
+            " zero so far, not for long enough;"
             " `unknown`: not measured."
         ),
     ]
@@ -78,6 +79,10 @@ class LayerSummary(Struct, frozen=True, kw_only=True):
     non_finite_layers: Annotated[Count, Meta(description="Whose status is `non_finite`.")]
     starting_layers: Annotated[Count, Meta(description="Whose status is `starting`.")]
     unknown_layers: Annotated[Count, Meta(description="Whose status is `unknown`.")]
+    measured_layers: Annotated[Count, Meta(description="That had a gradient in their newest collection.")]
+    frozen_layers: Annotated[
+        Count | None, Meta(description="Modules that are not trained, beside those; null if nobody counted them.")
+    ]
     active_share: Annotated[
         float | None,
         Meta(description="Share of the layers that are not dead, of those that are neither starting nor unknown."),
@@ -104,6 +109,8 @@ class LayerNow(Struct, frozen=True):
     """Its status."""
     norm: float
     """Its newest gradient norm; NaN if there was none."""
+    measured: bool
+    """Whether there was one; one that was may be NaN."""
 
 
 def layer_summary(
@@ -114,6 +121,7 @@ def layer_summary(
     kind: LayerKind | None,
     available: bool = True,
     reason: str = "",
+    frozen: int | None = None,
 ) -> LayerSummary:
     """All of `layers` together, which are named in their order; `step` is that of the newest of the `collections`.
 
@@ -141,6 +149,8 @@ def layer_summary(
         non_finite_layers=len(named["non_finite"]),
         starting_layers=len(named["starting"]),
         unknown_layers=len(named["unknown"]),
+        measured_layers=sum(layer.measured for layer in layers),
+        frozen_layers=frozen,
         active_share=1.0 - len(named["dead"]) / known if known else None,
         imbalance_ratio=ratio if math.isfinite(ratio) else None,
         largest=norms[-1][1] if uneven else None,
@@ -150,12 +160,15 @@ def layer_summary(
         vanishing=named["vanishing"],
         exploding=named["exploding"],
         non_finite=named["non_finite"],
-        sentence=_sentence(named, total=len(layers)) if available else f"layers are not measured: {reason}",
+        sentence=_sentence(named, total=len(layers), frozen=frozen)
+        if available
+        else f"layers are not measured: {reason}",
     )
 
 
-def _sentence(named: dict[LayerStatus, list[str]], *, total: int) -> str:
+def _sentence(named: dict[LayerStatus, list[str]], *, total: int, frozen: int | None) -> str:
     if not total:
         return "no layer has been measured yet"
     others = [f"{len(named[status])} {word}" for status, word in _WORDS.items() if named[status]]
-    return ", ".join([f"{len(named['active'])}/{total} layers active", *others])
+    active = f"{len(named['active'])}/{total} {'trained ' if frozen else ''}layers active"
+    return ", ".join([active, *others, *([f"{frozen} frozen"] if frozen else [])])

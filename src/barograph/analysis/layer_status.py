@@ -4,6 +4,10 @@ A gradient that is NaN or infinite is `non_finite` before anything is compared: 
 so would call it healthy. Bounds are fixed ones, or ratios to the layer's own median of the collections before; which of
 them count, a policy says. A gradient of zero is dead once it has been so for long enough, and an adapter only while its
 B is zero too: as long as B is zero, where every adapter begins (Hu et al. 2021), the gradient of A is exactly zero.
+
+Two other layers take no part in training, and are dead as well: one that no gradient reaches in collection after
+collection, although others have one or its weights stay as they are; and one that has a gradient, and whose weights no
+step has ever changed.
 """
 
 import math
@@ -25,6 +29,13 @@ GRAVITY: tuple[LayerStatus, ...] = (
     "active",
 )
 """Every status, the gravest first."""
+
+
+FEW, FAR_STEPS = 2, 100
+"""What stays away is told after two collections that are so many steps apart, where a policy needs more of them."""
+
+LEAST_STILL = 5
+"""Collections that weights must stay as they are before it is said of them, whatever the policy needs of others."""
 
 
 class LayerRule(Struct, frozen=True, kw_only=True):
@@ -58,6 +69,14 @@ class LayerSeen(Struct, frozen=True):
     """Norm of an adapter's B; NaN where it is not measured."""
     adapter: bool
     """Whether it is an adapter."""
+    absent: int = 0
+    """Collections in a row without a gradient, in which its weights stayed as they were."""
+    absent_steps: int = 0
+    """Steps from the first of those to the newest."""
+    still: int = 0
+    """Collections so far in which its weights stayed as they were; -1 once they moved."""
+    still_steps: int = 0
+    """Steps from the first of those to the newest."""
 
 
 class LayerJudged(Struct, frozen=True):
@@ -73,12 +92,15 @@ _ACTIVE = LayerJudged("active", "")
 def layer_status(seen: LayerSeen, *, rule: LayerRule) -> LayerJudged:
     """The status of one module."""
     if not seen.measured:
-        return LayerJudged("unknown", "it had no gradient")
+        return _judged_absent(seen, rule=rule)
     norm, median = seen.norm, seen.median
     if not math.isfinite(norm):
         return LayerJudged("non_finite", f"its gradient is {spelled(norm)}")
     if norm <= rule.dead_below:
         return _judged_zero(seen, rule=rule)
+    # The first steps of a warm-up may be too small for the weights' own format: that takes longer to tell.
+    if _lasts(seen.still, seen.still_steps, needed=max(rule.dead_checks, rule.min_history, LEAST_STILL)):
+        return LayerJudged("dead", f"its weights did not move in any of {seen.still} collections, with a gradient")
     if norm > rule.exploding_above:
         return LayerJudged("exploding", f"its gradient norm {norm:.3g} is above {rule.exploding_above:.3g}")
     if norm < rule.vanishing_below:
@@ -88,6 +110,18 @@ def layer_status(seen: LayerSeen, *, rule: LayerRule) -> LayerJudged:
         status: LayerStatus = "exploding" if norm > median else "vanishing"
         return LayerJudged(status, f"its gradient norm {norm:.3g} is {norm / median:.3g} times its median {median:.3g}")
     return _ACTIVE
+
+
+def _judged_absent(seen: LayerSeen, *, rule: LayerRule) -> LayerJudged:
+    """The status of a module whose newest collection had no gradient."""
+    if not _lasts(seen.absent, seen.absent_steps, needed=max(rule.dead_checks, FEW)):
+        return LayerJudged("unknown", "it had no gradient")
+    return LayerJudged("dead", f"no gradient reached it in {seen.absent} collections in a row")
+
+
+def _lasts(collections: int, steps: int, *, needed: int) -> bool:
+    """Whether what was seen in so many collections is so for good: few of them are enough if they are far apart."""
+    return collections >= needed or (collections >= FEW and steps >= FAR_STEPS)
 
 
 def _judged_zero(seen: LayerSeen, *, rule: LayerRule) -> LayerJudged:

@@ -4,14 +4,21 @@ A point is judged by the `window` finite points before it. The medians of the ol
 line, which is drawn on to the point; the residuals of the window about that line give the noise:
 
     y = log(loss),  p = the line at the point,  s = 1.4826 median |r - median r|,  r = residuals of the window
-    hit  if  (y - p) / s > sigma  and  loss > min_ratio exp(p)
+    hit  if  (y - p) / s > sigma  and  loss > min_ratio exp(p)  and  y - p > tail max(r - median r)
 
 Where the line falls below the median of the last five points, that median is p: a fast fall that slows down is no rise.
 
 The scale is the median absolute deviation, which earlier spikes do not inflate (Rousseeuw & Croux 1993), and the window
 looks back only, so that the same answer is had while training. Where the window or the point has a loss of zero or
-less, y is the loss itself, and a hit is above p + (min_ratio - 1) |p|. Hits not more than `merge` points apart are one
-episode: a level shift and a divergence are one each. A loss that is no number is no spike; it is counted elsewhere.
+less, y is the loss itself, and a hit is above p + (min_ratio - 1) |p|.
+
+That deviation sees the bulk of the noise and not its tail. A mixture of tasks, one of them harder, has a second mode
+far above the first, and every tenth batch of a healthy training would be a spike. So the window's own greatest residual
+sets a bar too: a spike is a multiple of it. The newest episode is left out of that, or each spike would hide the next;
+of several in one window the older ones count, and a curve that jumps again and again is taken for one with a tail.
+
+Hits not more than `merge` points apart are one episode: a level shift and a divergence are one each. A loss that is no
+number is no spike; it is counted elsewhere.
 
 The fold `Spikes` sees one point at a time; `spikes` gives the same episodes for a whole curve at once.
 """
@@ -47,6 +54,7 @@ class SpikeRule(Struct, frozen=True, kw_only=True):
     min_window: Annotated[int, Meta(ge=4, description="With fewer of them, a point is not judged.")]
     sigma: Annotated[float, Meta(gt=0.0, description="A hit is so many standard deviations above the line.")]
     min_ratio: Annotated[float, Meta(gt=1.0, description="And at least so many times what the line says.")]
+    tail: Annotated[float, Meta(ge=0.0, description="And so many times as far above it as any point of the window.")]
     merge: Annotated[int, Meta(ge=1, description="Hits not more than so many points apart are one episode.")]
 
 
@@ -74,6 +82,15 @@ class Hit(Struct, frozen=True, kw_only=True):
     """What the line said there, nats."""
 
 
+class Span(Struct, frozen=True):
+    """Where the newest episode lies among the finite points."""
+
+    first: int
+    """Place of its first hit."""
+    last: int
+    """Place of its newest."""
+
+
 class Spikes:
     """A fold over the points of a curve: `episodes` so far, the last of which may go on."""
 
@@ -81,7 +98,7 @@ class Spikes:
         self._rule = rule
         self._window: deque[float] = deque(maxlen=rule.window)
         self._count = 0
-        self._last_hit: int | None = None
+        self._span: Span | None = None
         self.episodes: list[Spike] = []
         """Those that were found, oldest first."""
         self.hit: Hit | None = None
@@ -90,7 +107,7 @@ class Spikes:
     @property
     def firing(self) -> bool:
         """Whether the newest episode may go on."""
-        return self._last_hit is not None and self._count - 1 - self._last_hit < self._rule.merge
+        return self._span is not None and self._count - 1 - self._span.last < self._rule.merge
 
     def update(self, step: int, loss: float) -> bool:
         """Take one point in; whether it is a hit. One that is not finite changes nothing."""
@@ -98,11 +115,13 @@ class Spikes:
             return False
         expected = None
         if len(self._window) >= self._rule.min_window and may_be_hit(self._window, loss, rule=self._rule):
-            expected = hit_above(np.array(self._window), loss, rule=self._rule)
+            spared = within(self._span, self._count - len(self._window))
+            expected = hit_above(np.array(self._window), loss, spared=spared, rule=self._rule)
         if expected is not None:
             hit = Hit(place=self._count, step=step, loss=loss, expected=expected)
-            self.episodes = joined(self.episodes, hit, last=self._last_hit, merge=self._rule.merge)
-            self._last_hit, self.hit = self._count, hit
+            last = None if self._span is None else self._span.last
+            self.episodes = joined(self.episodes, hit, last=last, merge=self._rule.merge)
+            self._span, self.hit = span_after(self._span, self._count, merge=self._rule.merge), hit
         self._window.append(loss)
         self._count += 1
         return expected is not None
@@ -113,14 +132,15 @@ def spikes(steps: Steps, losses: Floats, *, rule: SpikeRule) -> list[Spike]:
     finite = np.isfinite(losses)
     steps, losses = steps[finite], losses[finite]
     episodes: list[Spike] = []
-    last: int | None = None
+    span: Span | None = None
     for place in _candidates(losses, rule=rule):
-        before = losses[max(0, place - rule.window) : place]
-        expected = hit_above(before, float(losses[place]), rule=rule)
+        first = max(0, place - rule.window)
+        spared = within(span, first)
+        expected = hit_above(losses[first:place], float(losses[place]), spared=spared, rule=rule)
         if expected is not None:
             hit = Hit(place=place, step=int(steps[place]), loss=float(losses[place]), expected=expected)
-            episodes = joined(episodes, hit, last=last, merge=rule.merge)
-            last = place
+            episodes = joined(episodes, hit, last=None if span is None else span.last, merge=rule.merge)
+            span = span_after(span, place, merge=rule.merge)
     return episodes
 
 
@@ -136,8 +156,9 @@ def may_be_hit(before: deque[float], loss: float, *, rule: SpikeRule) -> bool:
     return recent < 0.0 or loss > rule.min_ratio * recent * (1.0 - 1e-9)
 
 
-def hit_above(before: Floats, loss: float, *, rule: SpikeRule) -> float | None:
-    """What the line through `before: [window]` says of the next point, if `loss` is a hit there; else None."""
+def hit_above(before: Floats, loss: float, *, spared: slice, rule: SpikeRule) -> float | None:
+    """What the line through `before: [window]` says of the next point, if `loss` is a hit there; else None. The points
+    `spared` of the window set no bar."""
     logs = loss > 0.0 and bool((before > 0.0).all())
     y, here = (np.log(before), math.log(loss)) if logs else (before, loss)
     half = len(y) // 2
@@ -147,10 +168,22 @@ def hit_above(before: Floats, loss: float, *, rule: SpikeRule) -> float | None:
     if here - predicted <= _least_rise(predicted, logs=logs, rule=rule):
         return None
     residuals = y - (line.slope * np.arange(len(y)) + line.level)
-    scale = MAD_TO_SIGMA * float(np.median(np.abs(residuals - np.median(residuals))))
-    if here - predicted <= rule.sigma * scale:
+    residuals -= np.median(residuals)
+    scale = MAD_TO_SIGMA * float(np.median(np.abs(residuals)))
+    residuals[spared] = 0.0
+    if here - predicted <= max(rule.sigma * scale, rule.tail * float(residuals.max())):
         return None
     return math.exp(predicted) if logs else predicted
+
+
+def within(span: Span | None, first: int) -> slice:
+    """The newest episode as places of a window that begins at place `first`."""
+    return slice(0) if span is None else slice(max(0, span.first - first), max(0, span.last + 1 - first))
+
+
+def span_after(span: Span | None, place: int, *, merge: int) -> Span:
+    """Where the newest episode lies once there is a hit at `place`."""
+    return Span(place if span is None or place - span.last > merge else span.first, place)
 
 
 def joined(episodes: list[Spike], hit: Hit, *, last: int | None, merge: int) -> list[Spike]:

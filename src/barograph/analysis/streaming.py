@@ -47,6 +47,7 @@ class Change(Struct, frozen=True, kw_only=True):
 
     ratio: Annotated[float, Meta(description="Relative change; -0.5 is half.")]
     steps: Annotated[int, Meta(description="Steps that it is over.")]
+    step: Annotated[int | None, Meta(description="Step of the last of them.")] = None
 
 
 class StreamingLoss:
@@ -173,7 +174,7 @@ def change_between(steps: NDArray[np.int64], losses: Floats) -> Change | None:
     first, last = float(np.median(losses[:part])), float(np.median(losses[-part:]))
     if not (first > 0.0 and last > 0.0 and math.isfinite(last / first)):
         return None
-    return Change(ratio=last / first - 1.0, steps=int(steps[-1] - steps[0]))
+    return Change(ratio=last / first - 1.0, steps=int(steps[-1] - steps[0]), step=int(steps[-1]))
 
 
 def residual_noise(losses: Floats) -> float:

@@ -6,7 +6,8 @@ clock. n steps have n durations and n counts of tokens, so no rate is taken over
     rate = sum of tokens / sum of seconds,   of the window, of the whole, and of two moving averages
 
 The moving average is that of the tokens over that of the seconds: an average of rates would count short steps more than
-long ones. A step whose tokens are not known counts for seconds per step, and for no rate.
+long ones. A step whose tokens are not known counts for seconds per step, and for no rate, before a count of all tokens
+so far says what the steps up to it had together: then each of them had the mean.
 """
 
 import math
@@ -16,7 +17,7 @@ from statistics import NormalDist, median
 from typing import Annotated
 
 from msgspec import Meta, Struct
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from barograph.records.quantities import Count, Seconds, Step
 from barograph.records.signals import TrendWord
@@ -43,6 +44,17 @@ class StepTiming(Struct, frozen=True, kw_only=True, gc=False):
     """Examples of the step, all its micro-batches together."""
     sequence_length: int | None = None
     """Greatest length of its sequences, padding included."""
+
+
+class TokensSeen(Struct, frozen=True):
+    """How many tokens a training had seen, and when."""
+
+    step: int
+    """After this step."""
+    time: float | None
+    """By the wall clock."""
+    tokens: float
+    """Since it began."""
 
 
 class ThroughputRule(Struct, frozen=True, kw_only=True):
@@ -111,6 +123,9 @@ class Throughput:
         self._samples: deque[ThroughputSample] = deque(maxlen=SAMPLES)
         self._first_rates: list[float] = []
         self._baseline: float | None = None
+        self._uncounted, self._uncounted_s = 0, 0.0
+        self._says_tokens = self._timed = False
+        self._seen: TokensSeen | None = None
         self._tokens, self._seconds = 0.0, 0.0
         self._ema_tokens, self._ema_seconds = 0.0, 0.0
         self.steps = 0
@@ -121,6 +136,45 @@ class Throughput:
     def update(self, step: int, time: float | None, timing: StepTiming) -> None:
         """Take one step in; `time` is the wall clock at its end. A duration that is negative or not finite is left out
         and counted, tokens that are so are not known."""
+        self._timed = True
+        self._take(step, time, timing)
+        if _tokens(timing) is not None:
+            self._says_tokens = True
+
+    def count(self, seen: TokensSeen) -> bool:
+        """Take in a count of all tokens so far; whether rates are known by it. It says nothing where the steps say
+        their own tokens. Where no step is timed, the time between two counts is taken for that of their steps, pauses
+        included."""
+        before, self._seen = self._seen, seen
+        steps, seconds = self._uncounted, self._uncounted_s
+        self._uncounted, self._uncounted_s = 0, 0.0
+        if self._says_tokens or before is None or seen.step <= before.step or seen.tokens < before.tokens:
+            return False
+        each = (seen.tokens - before.tokens) / (seen.step - before.step)
+        if self._timed:
+            return self._fill(steps, seconds, each)
+        if seen.time is None or before.time is None or not seen.time > before.time:
+            return False
+        pace = (seen.time - before.time) / (seen.step - before.step)
+        self._take(seen.step, seen.time, StepTiming(tokens=each, seconds=pace))
+        return True
+
+    def _fill(self, steps: int, seconds: float, tokens: float) -> bool:
+        """The newest `steps` steps took `seconds` together, and had `tokens` each."""
+        if not steps or not math.isfinite(tokens):
+            return False
+        for kept in (self._window, self._compared):
+            for at in range(1, min(steps, len(kept)) + 1):
+                kept[-at] = replace(kept[-at], tokens=tokens)
+        for at in range(1, min(steps, len(self._samples)) + 1):
+            took = self._window[-at].seconds if at <= len(self._window) else 0.0
+            self._samples[-at] = replace(self._samples[-at], tokens_per_sec=tokens / took if took > 0.0 else None)
+        self._sum(tokens * steps, seconds, steps=steps)
+        for timing in list(self._compared)[-steps:]:
+            self._compare(timing)
+        return True
+
+    def _take(self, step: int, time: float | None, timing: StepTiming) -> None:
         seconds = timing.seconds
         if not 0.0 <= seconds < math.inf:
             self.left_out += 1
@@ -138,20 +192,32 @@ class Throughput:
                 sequence_length=timing.sequence_length,
             )
         )
-        if tokens is not None:
-            self._tokens += tokens
-            self._seconds += seconds
-            past = 1.0 - self._rule.ema_alpha
-            self._ema_tokens = past * self._ema_tokens + self._rule.ema_alpha * tokens
-            self._ema_seconds = past * self._ema_seconds + self._rule.ema_alpha * seconds
+        if tokens is None:
+            self._uncounted += 1
+            self._uncounted_s += seconds
+        else:
+            self._sum(tokens, seconds, steps=1)
         if self.steps > self._rule.warm_up_steps:
             self._compared.append(timing)
-            if tokens:
-                self._token_times.append(seconds / tokens)
-            if rate is not None and self._baseline is None:
-                self._first_rates.append(rate)
-                if len(self._first_rates) == self._rule.baseline_steps:
-                    self._baseline = _finite(median(self._first_rates))
+            self._compare(timing)
+
+    def _sum(self, tokens: float, seconds: float, *, steps: int) -> None:
+        """Put the tokens and the seconds of so many steps into the sums that rates are taken of."""
+        self._tokens += tokens
+        self._seconds += seconds
+        past = (1.0 - self._rule.ema_alpha) ** steps
+        self._ema_tokens = past * self._ema_tokens + (1.0 - past) * (tokens / steps)
+        self._ema_seconds = past * self._ema_seconds + (1.0 - past) * (seconds / steps)
+
+    def _compare(self, timing: StepTiming) -> None:
+        """Put a step behind the warm-up into what later steps are compared with, if its tokens are known."""
+        tokens, seconds = _tokens(timing), timing.seconds
+        if tokens:
+            self._token_times.append(seconds / tokens)
+        if tokens is not None and seconds > 0.0 and self._baseline is None:
+            self._first_rates.append(tokens / seconds)
+            if len(self._first_rates) == self._rule.baseline_steps:
+                self._baseline = _finite(median(self._first_rates))
 
     @property
     def current(self) -> float | None:

@@ -148,7 +148,7 @@ class TrainingStatus(Struct, frozen=True, kw_only=True):
     loss_trend: Annotated[TrendWord, Meta(description="Direction of the loss.")]
     active_alerts: Annotated[list[StatusAlert] | None, Meta(description="Alerts that are not over.")]
     alert_summary: Annotated[StatusAlertSummary | None, Meta(description="How many.")]
-    tokens_per_sec: Annotated[float | None, Meta(description="Throughput of the last steps.")]
+    tokens_per_sec: Annotated[float | None, Meta(description="Throughput of the last steps: tokens of rank 0 alone.")]
     tokens_per_sec_avg: Annotated[float | None, Meta(description="Of the whole attempt.")]
     throughput_trend: Annotated[TrendWord, Meta(description="Direction of the throughput.")]
     tokens_per_sec_baseline: Annotated[float | None, Meta(description="Early in the attempt, after warming up.")]

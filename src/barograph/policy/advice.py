@@ -17,6 +17,7 @@ from barograph.records.alerts import AdviceItem, Alert, Confidence
 
 MOST_SUBJECTS = 20
 
+_OF_RATE = ("loss_diverged", "exploding_gradients", "learning_rate_high")
 _OF_LAYERS = ("dead_layers", "vanishing_gradients", "gradient_imbalance")
 
 
@@ -42,12 +43,17 @@ def _go_back(now: Situation, alert: Alert) -> AdviceItem:
     where = "the last checkpoint before it"
     if earlier and earlier[-1:] != before[-1:]:
         where += " whose evaluation was a number"
-    where = f"{before[-1].name}, {where}" if before else where
+    where = f"go on from {f'{before[-1].name}, ' if before else ''}{where}, with a lower learning rate"
+    if not earlier:
+        where = (
+            "no checkpoint from before it is known in this attempt: begin anew with a lower learning rate, and save"
+            " more often"
+        )
     ended = ", and the training ended so" if now.ended else ""
     sure = alert.count > 1 or "gradient_norm" in alert.evidence
     return AdviceItem(
         action="use_checkpoint",
-        text=f"The loss is lost since step {first}{ended}: go on from {where}, with a lower learning rate.",
+        text=f"The loss is lost since step {first}{ended}: {where}.",
         confidence="high" if sure else "medium",
         because=[situation.of_alert(alert)],
         subjects=[before[-1].name] if before else [],
@@ -57,12 +63,15 @@ def _go_back(now: Situation, alert: Alert) -> AdviceItem:
 def _stop(now: Situation, *, table: AdviceTable) -> AdviceItem | None:
     if (
         not situation.flat(now, table=table)
+        or situation.untrained(now) is not None
+        or situation.diverged(now) is not None
         or not situation.schedule_over(now, table=table)
         or situation.evaluation_falls(now, table=table)
     ):
         return None
-    evaluated = now.evaluations.best is not None
+    evaluated = now.evaluations.best is not None and situation.evaluation_speaks(now)
     known = "is logged" if now.evaluations.newest is None else "is a number"
+    known = known if now.evaluations.best is None else "has changed since the first"
     tail = "" if evaluated else f" No evaluation loss {known}, so nothing says how the model does on other data."
     lost = situation.failed_evaluation(now)
     confidence: Confidence = "low" if not evaluated else "high" if lost is None else "medium"
@@ -84,10 +93,11 @@ def _stop(now: Situation, *, table: AdviceTable) -> AdviceItem | None:
 
 def _lower(now: Situation, *, table: AdviceTable) -> list[AdviceItem]:
     recent = situation.recent_spikes(now)
-    named = [now.alerts[name] for name in ("exploding_gradients", "learning_rate_high") if name in now.alerts]
+    named = [now.alerts[name] for name in _OF_RATE if name in now.alerts]
     alerts = [alert for alert in named if alert.state == "firing"]
     several = len(recent) >= table.lower_after_spikes
-    if not (several or named) or situation.schedule_nearly_over(now, table=table):
+    lost = now.ended and situation.diverged(now) is not None
+    if not (several or named) or (situation.schedule_nearly_over(now, table=table) and not lost):
         return []
     because = [situation.of_alert(alert) for alert in named]
     if several:
@@ -116,7 +126,9 @@ def _lower(now: Situation, *, table: AdviceTable) -> list[AdviceItem]:
 
 def _best_checkpoint(now: Situation, *, table: AdviceTable) -> list[AdviceItem]:
     best, newest = now.evaluations.best, now.evaluations.newest
-    if best is None or newest is None or best.step == newest.step:
+    if best is None or newest is None or best.step == newest.step or newest.loss == best.loss:
+        return []
+    if situation.constant_evaluation(now) is not None:
         return []
     gap = now.alerts.get("val_train_gap")
     lost = None if math.isfinite(newest.loss) else situation.failed_evaluation(now)
@@ -125,7 +137,7 @@ def _best_checkpoint(now: Situation, *, table: AdviceTable) -> list[AdviceItem]:
         return []
     sound = [save for save in now.saves if save.sound]
     near = min(sound, key=lambda save: abs(save.step - best.step), default=None)
-    name = f"the checkpoint nearest to step {best.step}" if near is None else near.name
+    name = f"a checkpoint of about step {best.step}, if there is one" if near is None else near.name
     confidence: Confidence = "high" if late and gap is not None else "medium"
     if not (late or gap is not None or now.ended) and lost is not None and lost.count == 1:
         confidence = "low"  # one evaluation may have met one bad batch
@@ -146,6 +158,7 @@ def _best_checkpoint(now: Situation, *, table: AdviceTable) -> list[AdviceItem]:
 
 def _inspect(now: Situation) -> Iterator[AdviceItem]:
     alerts = [now.alerts[name] for name in _OF_LAYERS if name in now.alerts]
+    alerts = [alert for alert in alerts if alert is not situation.equal_rewards(now)]
     if "exploding_gradients" in now.alerts and now.alerts["exploding_gradients"].subjects:
         alerts.append(now.alerts["exploding_gradients"])
     layers = list(dict.fromkeys(layer for alert in alerts for layer in alert.subjects))[:MOST_SUBJECTS]

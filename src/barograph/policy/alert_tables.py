@@ -1,5 +1,6 @@
 """The tables `[alerts.<condition>]` of a policy, and `[layer_activity]`, `[streaming]`, `[throughput]` and `[advice]`
-beside them: what raises an alert while a model trains, how long it must last, and what to do then.
+beside them: what raises an alert while a model trains, how long it must last, and what to do then. It is long because
+every condition has its table here, in the order in which they are told.
 
 `enabled = false` switches a condition off. One that is, or of which nothing is known, is `no_data`; it is never `ok`.
 """
@@ -98,7 +99,45 @@ class LossSpikeTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     min_window: Annotated[int, Meta(ge=4, description="With fewer of them, a loss is not judged.")]
     sigma: Annotated[float, Meta(gt=0.0, description="A spike is so many robust deviations above the line.")]
     min_ratio: Annotated[float, Meta(gt=1.0, description="And at least so many times what the line says.")]
+    tail: Annotated[
+        float,
+        Meta(ge=0.0, description="And so many times as far above it as any loss before, the last spike left out."),
+    ]
     merge: Annotated[int, Meta(ge=1, description="Hits not more than so many losses apart are one spike.")]
+
+
+class LossDivergedTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The loss stays above where it was: above what it began with, or above the lowest level that it had."""
+
+    enabled: Enabled
+    life: Life
+    recommendation: Recommendation
+    recommendation_later: Annotated[
+        str, Meta(min_length=1, description="The same where the loss had been lower and rose on the way.")
+    ]
+    first: Annotated[int, Meta(ge=2, description="First losses, whose level is that of the beginning.")]
+    start_losses: Annotated[int, Meta(ge=1, description="The beginning is compared with until so many losses.")]
+    start_ratio: Annotated[
+        float, Meta(gt=1.0, description="Risen: none of the newest is as low, and their mean is so many times that.")
+    ]
+    surge: Annotated[
+        float, Meta(gt=1.0, description="Beside the very first loss alone, where the gradients rose so many times.")
+    ]
+    min_recent: Annotated[int, Meta(ge=4, description="With fewer losses behind the beginning, nothing is said.")]
+    recent: Annotated[int, Meta(ge=4, description="Newest losses that are compared; as many as a block, too.")]
+    block: Annotated[int, Meta(ge=4, description="Losses of a block; later ones are set beside the lowest one.")]
+    rise_ratio: Annotated[float, Meta(gt=1.0, description="Risen: the mean is so many times that of the lowest block.")]
+    sigma: Annotated[float, Meta(gt=0.0, description="And so many standard errors above it.")]
+    min_rise: Annotated[float, Meta(ge=0.0, description="A rise of fewer nats than this is none.")]
+
+    def __post_init__(self) -> None:
+        """Refuses numbers that would switch a rule off without a word."""
+        if self.min_recent > self.recent:
+            raise ValueError("`min_recent` is above `recent`")
+        if self.recent > self.block:
+            raise ValueError("`recent` is above `block`")
+        if self.first + self.min_recent > self.start_losses:
+            raise ValueError("`start_losses` is below `first` and `min_recent` together")
 
 
 class ExplodingGradientsTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -107,6 +146,12 @@ class ExplodingGradientsTable(Struct, frozen=True, kw_only=True, forbid_unknown_
     enabled: Enabled
     life: Life
     recommendation: Recommendation
+    recommendation_clipped: Annotated[
+        str, Meta(min_length=1, description="The same where the gradients are clipped already.")
+    ]
+    recommendation_non_finite: Annotated[
+        str, Meta(min_length=1, description="The same where they are no numbers, which no clipping mends.")
+    ]
     above: Annotated[float, Meta(gt=0.0, description="A norm above this.")]
     above_median: Annotated[float, Meta(gt=1.0, description="A norm above so many times the run's own median.")]
     above_sigma: Annotated[float, Meta(gt=0.0, description="And so many robust deviations above it, in logarithms.")]
@@ -120,6 +165,9 @@ class VanishingGradientsTable(Struct, frozen=True, kw_only=True, forbid_unknown_
     enabled: Enabled
     life: Life
     recommendation: Recommendation
+    recommendation_equal_rewards: Annotated[
+        str, Meta(min_length=1, description="The same where all rewards of a group are equal.")
+    ]
     below: Annotated[float, Meta(ge=0.0, description="A norm below this.")]
     below_median: Annotated[float, Meta(ge=0.0, lt=1.0, description="A norm below so many times the run's own median.")]
     min_history: Annotated[int, Meta(ge=2, description="Norms that the median needs.")]
@@ -132,6 +180,12 @@ class DeadLayersTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     enabled: Enabled
     life: Life
     recommendation: Recommendation
+    recommendation_no_gradient: Annotated[
+        str, Meta(min_length=1, description="The same where no gradient reaches any layer.")
+    ]
+    recommendation_still: Annotated[
+        str, Meta(min_length=1, description="The same where layers have gradients, and no step moves their weights.")
+    ]
     active_share_below: Annotated[
         float, Meta(gt=0.0, le=1.0, description="Fewer active layers than this share; at 1, any dead one.")
     ]
@@ -197,6 +251,18 @@ class LearningRateLowTable(Struct, frozen=True, kw_only=True, forbid_unknown_fie
     after_step: Annotated[int, Meta(ge=0, description="Only after this step.")]
     before_end_share: Annotated[
         float, Meta(gt=0.0, le=1.0, description="Only before this share of the planned steps, where those are known.")
+    ]
+
+
+class LearningRateZeroTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The learning rate is exactly zero, and it is not the schedule's end."""
+
+    enabled: Enabled
+    life: Life
+    recommendation: Recommendation
+    steps: Annotated[int, Meta(ge=0, description="Zero for so many steps.")]
+    before_end_share: Annotated[
+        float, Meta(gt=0.0, le=1.0, description="Since before this share of the planned steps, where those are known.")
     ]
 
 
@@ -306,6 +372,7 @@ class AlertTables(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     non_finite_loss: NonFiniteLossTable
     masked_loss: MaskedLossTable
     loss_spike: LossSpikeTable
+    loss_diverged: LossDivergedTable
     exploding_gradients: ExplodingGradientsTable
     vanishing_gradients: VanishingGradientsTable
     dead_layers: DeadLayersTable
@@ -317,6 +384,7 @@ class AlertTables(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     constant_evaluation: ConstantEvaluationTable
     learning_rate_high: LearningRateHighTable
     learning_rate_low: LearningRateLowTable
+    learning_rate_zero: LearningRateZeroTable
     throughput_degraded: ThroughputDegradedTable
     gpu_memory: GpuMemoryTable
     gpu_temperature: GpuTemperatureTable

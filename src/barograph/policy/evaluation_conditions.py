@@ -46,6 +46,8 @@ class Evaluations:
         """Evaluations after the best, of those whose loss was a number: the others say nothing of better or worse."""
         self.count = 0
         """Evaluations whose loss was a number."""
+        self.changed = False
+        """Whether any two of them differ."""
         self._counted: int | None = None
 
     def update(self, evaluation: Evaluation) -> None:
@@ -57,6 +59,7 @@ class Evaluations:
             self.count += 1
             self.since_best += 1
         self._counted = evaluation.step
+        self.changed = self.changed or (self.best is not None and evaluation.loss != self.best.loss)
         if self.best is None or evaluation.loss < self.best.loss:
             self.best, self.since_best = evaluation, 0
 
@@ -178,7 +181,8 @@ class Scores:
             made = max(one.equal for one in self._scores.values())
             return unknown(f"{made} of {self._needed} evaluations are made")
         name, score = next(iter(found.items()))
-        more = f" So do {len(found) - 1} others." if len(found) > 1 else ""
+        others = len(found) - 1
+        more = f" {others} other{'s' * (others > 1)} did not change either." if others else ""
         return Checked(
             seen=True,
             title=f"{name} is {score.value:.6g} at {score.equal} evaluations in a row",

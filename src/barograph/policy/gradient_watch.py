@@ -1,10 +1,11 @@
 """The gradients of a training as two observers tell of them: their norm at every step, and the layers now and then."""
 
 import math
+from collections import deque
 
 from barograph.analysis.layer_activity import LayerActivity, LayerValues
 from barograph.policy import rules
-from barograph.policy.checked import Checked, unknown
+from barograph.policy.checked import NOT_SEEN, Checked, unknown
 from barograph.policy.gradient_conditions import (
     dead_layers,
     exploding_gradients,
@@ -15,6 +16,9 @@ from barograph.policy.gradient_conditions import (
 )
 from barograph.policy.tables import Policy
 from barograph.policy.watched_conditions import WatchedConditions
+
+RECENT_REWARDS = 10
+"""Logs of the share of equal rewards that count, the newest: a step is seen before its own log, and has few groups."""
 
 
 class GradientWatch:
@@ -33,8 +37,8 @@ class GradientWatch:
         self._norms = rules.norm_history(policy, large)
         self._small_norms = self._norms if same else rules.norm_history(policy, small)
         self._seen = 0
-        self._exploding: tuple[str, ...] = ()
-        self._vanishing: tuple[str, ...] = ()
+        self._exploding = self._vanishing = NOT_SEEN
+        self._rewards: deque[float] = deque(maxlen=RECENT_REWARDS)
         self._counted: dict[str, int] = {}
         self._norm: float | None = None
         self._norm_step = -1
@@ -50,44 +54,68 @@ class GradientWatch:
         """The norm of that step, if it is the newest."""
         return self._norm if self._norm_step == step else None
 
-    def update(self, step: int, time: float, norm: float) -> None:
-        """Take the norm of one step in."""
+    def rewards(self, equal_share: float) -> None:
+        """Take in which share of the groups of completions has equal rewards: their gradients are zero by design."""
+        if math.isfinite(equal_share):
+            self._rewards.append(equal_share)
+
+    @property
+    def _equal_rewards(self) -> float | None:
+        return max(self._rewards, default=None)
+
+    def update(self, step: int, time: float, norm: float, *, max_norm: float | None = None) -> None:
+        """Take the norm of one step in; `max_norm` is what the gradients are clipped to, None if nobody said."""
         self._norm_step, self._norm = step, norm
         self._seen += 1
         if self._seen <= self._warm_up_steps and math.isfinite(norm):
             large = small = unknown(f"the first {self._warm_up_steps} norms are ignored")
         else:
             large = exploding_gradients(
-                step, norm, usual=self._norms.usual, table=self._alerts.exploding_gradients, layers=self._exploding
+                step,
+                norm,
+                usual=self._norms.usual,
+                table=self._alerts.exploding_gradients,
+                layers=self._exploding.subjects,
+                max_norm=max_norm,
             )
             small = vanishing_gradients(
                 step,
                 norm,
                 usual=self._small_norms.usual,
                 table=self._alerts.vanishing_gradients,
-                layers=self._vanishing,
+                layers=self._vanishing.subjects,
+                equal_rewards=self._equal_rewards,
             )
         self._norms.update(norm)
         if self._small_norms is not self._norms:
             self._small_norms.update(norm)
-        if large.seen or not self._exploding:
+        if large.seen or not self._exploding.seen:
             self._judge("exploding_gradients", large, step, time)
-        if small.seen or not self._vanishing:
+        if small.seen or not self._vanishing.seen:
             self._judge("vanishing_gradients", small, step, time)
 
-    def layers(self, step: int, time: float, values: LayerValues) -> None:
-        """Take one collection of layers in."""
+    def layers(self, step: int, time: float, values: LayerValues, *, learning_rate: float | None = None) -> None:
+        """Take one collection of layers in; `learning_rate` is the newest, None if not known."""
         alerts, conditions = self._alerts, self._conditions
         self.layer_activity.update(step, values)
         summary = self.layer_activity.summary()
-        rows = self.layer_activity.rows() if summary.vanishing else []
-        dead = dead_layers(step, summary, table=alerts.dead_layers)
+        rows = self.layer_activity.rows() if summary.vanishing or summary.dead else []
+        dead = dead_layers(
+            step,
+            summary,
+            rows,
+            table=alerts.dead_layers,
+            learning_rate=learning_rate,
+            equal_rewards=self._equal_rewards,
+        )
         conditions.judge("dead_layers", dead, step=step, time=time)
         imbalance = gradient_imbalance(step, summary, table=alerts.gradient_imbalance)
         conditions.judge("gradient_imbalance", imbalance, step=step, time=time)
-        large = exploding_layers(step, summary)
-        small = vanishing_layers(step, summary, rows, table=alerts.vanishing_gradients)
-        self._exploding, self._vanishing = large.subjects, small.subjects
+        large = exploding_layers(step, summary, table=alerts.exploding_gradients)
+        small = vanishing_layers(
+            step, summary, rows, table=alerts.vanishing_gradients, equal_rewards=self._equal_rewards
+        )
+        self._exploding, self._vanishing = large, small
         for name, found in (("exploding_gradients", large), ("vanishing_gradients", small)):
             if found.seen or self._norm is None:
                 self._judge(name, found, step, time)

@@ -16,6 +16,9 @@ VALIDATION_LOSS = frozenset(
     f"{split}{sign}loss" for split in ("eval", "val", "valid", "validation") for sign in ("/", "_")
 )
 
+EQUAL_REWARDS = ("frac_reward_zero_std",)
+"""What TRL calls the share of groups of completions whose rewards are all equal."""
+
 _TRAIN = "train/"
 _SPLIT = re.compile(r"(?:(?:eval|val|valid|validation|test)[/_]|(?:.*/)?fixed_eval_).+")
 _NO_SCORE = re.compile(
@@ -60,6 +63,8 @@ class Logged(Struct, frozen=True, kw_only=True):
     """Expected calibration error of a fixed evaluation."""
     scores: dict[str, float] = field(default_factory=dict)
     """Scores of evaluations, their losses included, under their own names."""
+    equal_rewards: float | None = None
+    """Share of the groups of completions whose rewards are all equal."""
     rewards: bool = False
     """Whether rewards are among it: training is reinforcement learning or learns preferences."""
 
@@ -81,6 +86,7 @@ def logged(values: Mapping[str, float]) -> Logged:
         evaluation_losses={name: value for name, value in named.items() if is_evaluation_loss(name)},
         calibration=_calibration(named),
         scores={name: value for name, value in named.items() if is_score(name)},
+        equal_rewards=_first(named, EQUAL_REWARDS),
         rewards=any(_REWARD.fullmatch(name) for name in named),
     )
 

@@ -21,10 +21,30 @@ SOUND_AGAIN = "The losses after it are numbers again: the weights are not lost."
 
 
 def non_finite_loss(
-    step: int, loss: float, gradient_norm: float | None = None, *, table: NonFiniteLossTable
+    step: int,
+    loss: float,
+    gradient_norm: float | None = None,
+    *,
+    table: NonFiniteLossTable,
+    processes: int = 1,
 ) -> Checked:
     """The loss of a step is NaN or infinite. `gradient_norm` is that of the same step; None is not known. Where it is a
-    number, the optimizer put no NaN into the weights: the mean over no labels at all is NaN, and its gradient is 0."""
+    number, the optimizer put no NaN into the weights: the mean over no labels at all is NaN, and its gradient is 0.
+
+    Of several `processes` each has a loss of its own, and all have one gradient: where that is no number although the
+    loss is one, the loss of another process was none, or the backward pass overflowed.
+    """
+    if math.isfinite(loss) and processes > 1 and gradient_norm is not None and not math.isfinite(gradient_norm):
+        word = spelled(gradient_norm)
+        return Checked(
+            seen=True,
+            title=f"The gradients are {word}, and the loss of this process is a number",
+            text=f"The loss of step {step} is {loss:.4g} in this process, and the norm of the gradients of all"
+            f" {processes} is {word}: the batch of another process made it, or an overflow in the backward pass."
+            " Unless the optimizer left this step out, the weights are lost.",
+            evidence={"loss": loss, "gradient_norm": gradient_norm, "processes": float(processes)},
+            step=step,
+        )
     if math.isfinite(loss):
         return Checked(seen=False, text=SOUND_AGAIN, recommendation=table.recommendation_untouched)
     word = spelled(loss)
@@ -102,6 +122,7 @@ class LossSpikes:
             min_window=table.min_window,
             sigma=table.sigma,
             min_ratio=table.min_ratio,
+            tail=table.tail,
             merge=table.merge,
         )
         self._rule = rule if table.judged_by == "robust" else None

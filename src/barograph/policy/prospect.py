@@ -1,6 +1,7 @@
 """Why to go on with a training, in a sentence, and what happened on its way; of one that is over, what there was still
 to gain."""
 
+import math
 from collections.abc import Iterator
 
 from msgspec import Struct
@@ -8,8 +9,12 @@ from msgspec import Struct
 from barograph.analysis.streaming import Change
 from barograph.policy import situation
 from barograph.policy.alert_tables import AdviceTable
+from barograph.policy.loss_progress import Progress
 from barograph.policy.situation import Situation
 from barograph.records.alerts import AdviceItem, Confidence
+
+ABOVE = 1.1
+"""A loss this many times that of the beginning has risen above it."""
 
 
 def go_on(now: Situation, *, table: AdviceTable, alone: bool) -> AdviceItem:
@@ -17,12 +22,23 @@ def go_on(now: Situation, *, table: AdviceTable, alone: bool) -> AdviceItem:
     else is advised, without which it is not that sure."""
     because = [
         *situation.of_trend(now),
+        *situation.of_beginning(now),
         *situation.of_plateau(now),
         *situation.of_schedule(now),
         *situation.of_evaluations(now),
         *situation.of_own(now),
         *(situation.of_alert(alert) for alert in situation.no_numbers(now)),
-        *(situation.of_alert(lost) for lost in (situation.failed_evaluation(now),) if lost is not None),
+        *(
+            situation.of_alert(alert)
+            for alert in (
+                situation.failed_evaluation(now),
+                situation.constant_evaluation(now),
+                situation.untrained(now),
+                situation.diverged(now),
+                situation.equal_rewards(now),
+            )
+            if alert is not None
+        ),
     ]
     reason = _reason(now, table=table)
     text, confidence = reason.going, reason.confidence
@@ -60,7 +76,31 @@ def _reason(now: Situation, *, table: AdviceTable) -> _Reason:
             "medium" if labels[0].count == 1 else "low",
         )
     newest = situation.evaluation_fell(now)
-    late = now.evaluations.count > 0 and not situation.evaluation_falls(now, table=table)
+    late = situation.evaluation_speaks(now) and not situation.evaluation_falls(now, table=table)
+    untrained = situation.untrained(now)
+    if untrained is not None:
+        said = f"{untrained.title[:1].lower()}{untrained.title[1:]}, and nothing is learned"
+        return _Reason(
+            f"Continue only once that is mended: {said}.",
+            f"Look at the settings before you train again: {said}.",
+            "medium",
+        )
+    diverged = situation.diverged(now)
+    if diverged is not None:
+        said = f"{diverged.title[:1].lower()}{diverged.title[1:]}"
+        return _Reason(
+            f"Continue only for a reason of yours: {said}.",
+            f"{diverged.title}: compare an earlier checkpoint before you use the last one.",
+            "low",
+        )
+    behind = now.progress is not None and not now.progress.gained
+    if now.progress is not None and behind and (now.trend == "improving" or now.progress.rose):
+        numbers = f"{now.progress.now:.4g} on average, and it began with {now.progress.began:.4g}"
+        return _Reason(
+            f"Continue only for a reason of yours: the loss is not below where it began ({numbers}).",
+            f"The loss is not below where it began ({numbers}): nothing was gained.",
+            "low",
+        )
     if "plateau" in now.alerts or (now.plateau is not None and now.plateau.plateau):
         return _flat(now, table=table)
     if now.trend == "improving" and late:
@@ -70,7 +110,7 @@ def _reason(now: Situation, *, table: AdviceTable) -> _Reason:
             "low",
         )
     if now.trend == "improving":
-        fell = "the loss falls" if now.change is None else _fell(now.change)
+        fell = "the loss falls" if now.change is None else _fell(now.change, now.progress)
         ended = "The loss still fell" if now.change is None else f"{fell[:1].upper()}{fell[1:]}"
         return _Reason(f"Continue: {fell}.", f"{ended}: a longer training may gain more.", "high")
     if newest:
@@ -106,6 +146,12 @@ def _flat(now: Situation, *, table: AdviceTable) -> _Reason:
             " logged that would say whether its schedule is over."
         )
         return _Reason(going, f"{ended}.", "low")
+    if not now.schedule.whole:
+        going = (
+            "Continue for now, and look at an evaluation: the training loss is flat, and how far the learning rate has"
+            " decayed is not known from this attempt alone."
+        )
+        return _Reason(going, f"{ended}.", "low")
     going = "Continue: the training loss is flat, and the learning rate has not decayed yet."
     return _Reason(going, f"{ended}; the learning rate had not decayed yet.", "medium")
 
@@ -124,17 +170,33 @@ def _remarks(now: Situation, *, table: AdviceTable) -> Iterator[str]:
         since = f"since step {lost.first_step}" if lost.count > 1 else f"at step {lost.first_step}"
         loss = "its loss was" if now.ended else "its loss is"
         yield f"Look at the evaluation: {loss} no number {since}."
+    constant = situation.constant_evaluation(now)
+    if constant is not None:
+        yield f"Look at the evaluation: {constant.title}."
+    rewards = situation.equal_rewards(now)
+    if rewards is not None:
+        share = rewards.evidence["equal_rewards_share"]
+        yield f"Look at the reward: it is equal in {share:.0%} of the groups, and the gradients are zero."
     recent = situation.recent_spikes(now)
     if len(recent) >= table.lower_after_spikes and situation.recovered(now):
         yield f"It came back after each of {len(recent)} spikes, the newest at step {recent[-1]}."
 
 
-def _fell(change: Change) -> str:
-    """The change of a falling loss in words, over what was seen."""
+def _fell(change: Change, progress: Progress | None) -> str:
+    """The change of a falling loss in words, over what was seen; where it fell from above its own beginning, only what
+    it is below that."""
     fall = -change.ratio
     if fall <= 0.0:
         return "the loss falls"
+    if progress is not None and progress.began > 0.0 and _fell_from_above(change, progress):
+        return f"the loss is {1.0 - progress.now / progress.began:.1%} below where it began, after a rise"
     digits = 2 if fall >= 0.985 else 0 if fall >= 0.1 else 1
     # A loss that is not zero did not fall by all of itself.
     shown = min(fall, 0.9999) if fall < 1.0 else fall
     return f"the loss fell by {shown:.{digits}%} over the last {change.steps:,} steps"
+
+
+def _fell_from_above(change: Change, progress: Progress) -> bool:
+    """Whether the losses that the change is of began above those that the training began with."""
+    start = progress.now / (1.0 + change.ratio) if change.ratio > -1.0 else math.inf
+    return progress.rose or start > ABOVE * progress.began

@@ -1,5 +1,6 @@
 """The rules of the folds over a training, out of a policy's tables."""
 
+from barograph.analysis.divergence import DivergenceRule
 from barograph.analysis.layer_activity import LayerRule
 from barograph.analysis.plateau import PlateauRule
 from barograph.analysis.streaming import StreamingRule
@@ -38,6 +39,23 @@ def plateau(policy: Policy) -> PlateauRule:
         horizon_share=table.horizon_share,
         confidence=table.confidence,
         warm_up_steps=policy.streaming.warm_up_steps,
+    )
+
+
+def divergence(policy: Policy) -> DivergenceRule:
+    """For `analysis/divergence.py`."""
+    table = policy.alerts.loss_diverged
+    return DivergenceRule(
+        first=table.first,
+        start_losses=table.start_losses,
+        start_ratio=table.start_ratio,
+        surge=table.surge,
+        min_recent=table.min_recent,
+        recent=table.recent,
+        block=table.block,
+        rise_ratio=table.rise_ratio,
+        sigma=table.sigma,
+        min_rise=table.min_rise,
     )
 
 

@@ -12,6 +12,8 @@ from barograph.analysis.streaming import Change
 from barograph.policy.alert_tables import AdviceTable
 from barograph.policy.evaluation_conditions import Evaluations
 from barograph.policy.learning_rate_conditions import Schedule
+from barograph.policy.logged_names import is_evaluation_loss
+from barograph.policy.loss_progress import Progress
 from barograph.records.alerts import Alert
 from barograph.records.quantities import spelled
 from barograph.records.signals import TrendWord
@@ -24,7 +26,8 @@ NEW_STEPS = 3
 """A spike of fewer steps may be over with the next one."""
 
 NEARLY_OVER = 0.9
-"""From this share of the planned steps on, nothing is said of a learning rate that ends anyway."""
+"""From this share of the planned steps on, nothing is said of a learning rate that ends anyway: of one that is not
+known to be as high as ever."""
 
 _LOST = ("non_finite_loss", "masked_loss")
 
@@ -56,6 +59,8 @@ class Situation(Struct, frozen=True, kw_only=True):
     own: Annotated[Alert | None, Meta(description="Newest alert of the training's own.")] = None
     own_count: Annotated[int, Meta(description="How many of those there were.")] = 0
     ended: Annotated[bool, Meta(description="Whether the training is over.")] = False
+    progress: Annotated[Progress | None, Meta(description="The loss beside its beginning; null if not known.")] = None
+    plateau_step: Annotated[int | None, Meta(description="Step at which the plateau was looked for.")] = None
 
 
 def is_lost(alert: Alert) -> bool:
@@ -65,14 +70,18 @@ def is_lost(alert: Alert) -> bool:
 
 
 def schedule_nearly_over(now: Situation, *, table: AdviceTable) -> bool:
-    """Whether the learning rate falls so low by itself that nobody need lower it."""
+    """Whether the learning rate falls so low by itself that nobody need lower it; one that is still near its peak does
+    not, however few steps are left."""
+    if now.schedule is not None and now.schedule.steady:
+        return False
     late = now.total_steps is not None and now.step >= NEARLY_OVER * now.total_steps
     return late or schedule_over(now, table=table)
 
 
 def schedule_over(now: Situation, *, table: AdviceTable) -> bool:
     """Whether no learning rate is left to decay: the planned steps are made, or it is a small share of its peak. With
-    neither known, nothing says that it is over."""
+    neither known, nothing says that it is over. Of an attempt that goes on from a checkpoint the peak may have been
+    greater, and the share only smaller."""
     if now.total_steps is not None and now.step >= now.total_steps:
         return True
     return now.schedule is not None and now.schedule.share <= table.decayed_share
@@ -81,6 +90,40 @@ def schedule_over(now: Situation, *, table: AdviceTable) -> bool:
 def evaluation_falls(now: Situation, *, table: AdviceTable) -> bool:
     """Whether the best evaluation loss is so new that it may fall further; of none that is a number, no."""
     return now.evaluations.count > 0 and now.evaluations.since_best < table.eval_patience
+
+
+def constant_evaluation(now: Situation) -> Alert | None:
+    """The alert of an evaluation loss that never changes, while it fires."""
+    alert = now.alerts.get("constant_evaluation")
+    if alert is None or alert.state != "firing" or not any(map(is_evaluation_loss, alert.subjects)):
+        return None
+    return alert
+
+
+def evaluation_speaks(now: Situation) -> bool:
+    """Whether evaluation losses say anything of the model: there are some, and not the same one again and again."""
+    return constant_evaluation(now) is None and (now.evaluations.changed or now.evaluations.count == 1)
+
+
+def untrained(now: Situation) -> Alert | None:
+    """The alert that says that nothing is trained at all: the learning rate is zero, or every layer is dead."""
+    dead = now.alerts.get("dead_layers")
+    if "learning_rate_zero" in now.alerts:
+        return now.alerts["learning_rate_zero"]
+    every = dead is not None and dead.evidence.get("dead_layers") == dead.evidence.get("total_layers", 0.0)
+    return dead if every else None
+
+
+def diverged(now: Situation) -> Alert | None:
+    """The alert of a loss that stays above where it was, while it fires."""
+    alert = now.alerts.get("loss_diverged")
+    return alert if alert is not None and alert.state == "firing" else None
+
+
+def equal_rewards(now: Situation) -> Alert | None:
+    """The alert of gradients that are zero because all rewards of a group are equal."""
+    alert = now.alerts.get("vanishing_gradients")
+    return alert if alert is not None and "equal_rewards_share" in alert.evidence else None
 
 
 def evaluation_fell(now: Situation) -> bool:
@@ -138,14 +181,17 @@ def of_alert(alert: Alert) -> str:
 def of_plateau(now: Situation) -> Iterator[str]:
     """What is still to be gained, if that can be said."""
     if now.plateau is not None and now.plateau.plateau is not None:
-        yield f"at step {now.step}, {now.plateau.why}"
+        step = now.step if now.plateau_step is None else now.plateau_step
+        yield f"at step {step}, {now.plateau.why}"
 
 
 def of_schedule(now: Situation) -> Iterator[str]:
     """The newest learning rate, and how many of the planned steps are made."""
     if now.schedule is not None:
         rate = now.schedule
-        yield f"learning rate {rate.rate:.3g} at step {rate.step}, {rate.share:.0%} of its peak {rate.peak:.3g}"
+        of = f"{rate.share:.0%} of its peak{'' if rate.whole else ' in this attempt'} {rate.peak:.3g}"
+        beside = of if rate.peak > 0.0 else "and never more"
+        yield f"learning rate {rate.rate:.3g} at step {rate.step}, {beside}"
     if now.total_steps is not None:
         yield f"step {now.step} of {now.total_steps}"
 
@@ -168,7 +214,16 @@ def loss_in_words(loss: float) -> str:
 def of_trend(now: Situation) -> Iterator[str]:
     """What the loss changed by."""
     if now.change is not None:
-        yield f"the loss changed by {now.change.ratio:+.2%} over the {now.change.steps:,} steps up to step {now.step}"
+        change = now.change
+        step = now.step if change.step is None else change.step
+        yield f"the loss changed by {change.ratio:+.2%} over the {change.steps:,} steps up to step {step}"
+
+
+def of_beginning(now: Situation) -> Iterator[str]:
+    """What the loss began with, where it is not below that, or rose above it."""
+    progress = now.progress
+    if progress is not None and (progress.rose or not progress.gained):
+        yield f"the loss is {progress.now:.4g} on average at step {now.step}, and began with {progress.began:.4g}"
 
 
 def of_own(now: Situation) -> Iterator[str]:

@@ -88,6 +88,10 @@ class TrainingDriftTable(Struct, frozen=True, kw_only=True, forbid_unknown_field
     spike_min_window: Annotated[int, Meta(ge=4, description="With fewer of them, a point is not judged.")]
     spike_z: Annotated[float, Meta(gt=0.0, description="A spike is so many robust deviations above the line.")]
     spike_min_ratio: Annotated[float, Meta(gt=1.0, description="And at least so many times what the line says.")]
+    spike_tail: Annotated[
+        float,
+        Meta(ge=0.0, description="And so many times as far above it as any point before, the last spike left out."),
+    ]
     spike_merge: Annotated[int, Meta(ge=1, description="Hits not more than so many points apart are one spike.")]
     max_spikes: Annotated[int, Meta(ge=0, description="More spikes than this are WARN.")]
     max_non_finite: Annotated[int, Meta(ge=0, description="More losses that are no numbers than this are WARN.")]

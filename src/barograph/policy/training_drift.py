@@ -47,6 +47,7 @@ def curve_rule(policy: Policy) -> CurveRule:
             min_window=table.spike_min_window,
             sigma=table.spike_z,
             min_ratio=table.spike_min_ratio,
+            tail=table.spike_tail,
             merge=table.spike_merge,
         ),
         trend=TrendRule(

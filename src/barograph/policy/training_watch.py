@@ -16,21 +16,18 @@ from msgspec.structs import replace
 
 from barograph.analysis.layer_activity import LayerActivity, LayerValues
 from barograph.analysis.plateau import Plateau, PlateauResult
-from barograph.analysis.streaming import Change, StreamingLoss
-from barograph.analysis.throughput import StepTiming, Throughput
+from barograph.analysis.streaming import StreamingLoss
+from barograph.analysis.throughput import StepTiming, Throughput, TokensSeen
 from barograph.policy import live_signals, rules, watched_parts
 from barograph.policy.advice_watch import AdviceWatch
 from barograph.policy.checked import NOT_SEEN, Checked, unknown
 from barograph.policy.evaluation_watch import EvaluationWatch
 from barograph.policy.gradient_watch import GradientWatch
-from barograph.policy.learning_rate_conditions import (
-    Schedule,
-    learning_rate_high,
-    learning_rate_low,
-    schedule_after,
-)
+from barograph.policy.learning_rate_watch import LearningRateWatch
 from barograph.policy.logged_names import Logged, logged
 from barograph.policy.loss_conditions import NOT_PROGRESS, LossSpikes, masked_loss, non_finite_loss, plateau
+from barograph.policy.loss_diverged import LossDiverged
+from barograph.policy.loss_progress import LossBeginning
 from barograph.policy.machine_conditions import disk_full, gpu_memory, gpu_temperature, throughput_degraded
 from barograph.policy.pace import Pace
 from barograph.policy.situation import Save, Situation
@@ -52,14 +49,6 @@ LOOKS = 5
 looks than that."""
 
 
-class _TokensSeen(Struct, frozen=True):
-    """How many tokens had been trained on, and when."""
-
-    step: int
-    time: float
-    tokens: float
-
-
 class _Newest(Struct):
     """The newest of the numbers that no fold keeps; None is not measured."""
 
@@ -78,24 +67,32 @@ class TrainingWatch:
     """A fold over one attempt of a training: the records that its steps, metrics, layers and machine give rise to."""
 
     def __init__(
-        self, policy: Policy, *, total_steps: int | None = None, new_id: Callable[[], str] | None = None
+        self,
+        policy: Policy,
+        *,
+        total_steps: int | None = None,
+        processes: int = 1,
+        new_id: Callable[[], str] | None = None,
     ) -> None:
+        """`processes`: how many train together. Each has a loss of its own, and all have one gradient."""
         self._policy = policy
+        self._processes = processes
         self._conditions = WatchedConditions(policy, new_id=new_id or (lambda: secrets.token_hex(8)))
         self._losses = StreamingLoss(rules.streaming(policy))
+        self._beginning = LossBeginning()
         self._plateau = Plateau(rules.plateau(policy))
         self._plateau_result: PlateauResult | None = None
+        self._plateau_step: int | None = None
         self._flat = NOT_SEEN
         self._sound = non_finite_loss(0, 0.0, table=policy.alerts.non_finite_loss)
         self._spikes = LossSpikes(policy.alerts.loss_spike)
+        self._level = LossDiverged(policy.alerts.loss_diverged, rules.divergence(policy))
         self._gradients = GradientWatch(policy, self._conditions)
         self._evaluations = EvaluationWatch(policy, self._conditions)
-        self._schedule: Schedule | None = None
+        self._rates = LearningRateWatch(policy, self._conditions)
         self._saves: deque[Save] = deque(maxlen=SAVES)
         self._newest = _Newest()
         self._norms_of_steps = False
-        self._timed = False
-        self._tokens: _TokensSeen | None = None
         self._rewards = False
         self._failed: dict[str, str] = {}
         self._unavailable: dict[str, str] = {}
@@ -114,32 +111,35 @@ class TrainingWatch:
         *,
         loss: float | None,
         gradient_norm: float | None = None,
+        max_norm: float | None = None,
         learning_rate: float | None = None,
         token_entropy: float | None = None,
         top1_probability: float | None = None,
         timing: StepTiming | None = None,
     ) -> list[Record]:
-        """One optimizer step: `loss` in nats, `gradient_norm` before clipping; None is not measured."""
+        """One optimizer step: `loss` in nats, `gradient_norm` before clipping to `max_norm`; None is not measured."""
         newest = self._newest
         newest.step = step
         if gradient_norm is not None:
             self._norms_of_steps = True
-            self._guarded("gradients", self._gradients.update, step, time, gradient_norm)
+            self._guarded("gradients", self._gradients.update, step, time, gradient_norm, max_norm=max_norm)
         if loss is not None:
             if step < newest.loss_step:
                 # The steps went back: what comes now is no continuation, and its level no jump.
                 self._spikes.begin_anew()
+                self._level.begin_anew()
                 self._plateau = Plateau(rules.plateau(self._policy))
             newest.loss_step, newest.loss = step, loss
             self._guarded("losses", self._losses.update, step, loss)
+            self._beginning.update(loss)
             self._guarded("non_finite_loss", self._look_at_loss, step, time, loss)
             self._guarded("masked_loss", self._look_for_mask, step, time)
             self._guarded("spikes", self._look_for_spike, step, time, loss)
+            self._guarded("divergence", self._look_at_level, step, time, loss)
             self._guarded("plateau", self._look_for_plateau, step, time, loss)
         if learning_rate is not None:
             self._guarded("learning_rate", self._look_at_rate, step, time, learning_rate)
         if timing is not None:
-            self._timed = True
             self._guarded("throughput", self._look_at_speed, step, time, timing)
         if token_entropy is not None:
             newest.token_entropy = token_entropy
@@ -162,21 +162,23 @@ class TrainingWatch:
             self._guarded("gradients", self._gradients.update, step, time, said.gradient_norm)
             if newest.loss_step == step and newest.loss is not None:
                 self._guarded("masked_loss", self._look_for_mask, step, time)
-                if not math.isfinite(newest.loss):
+                if not math.isfinite(newest.loss) or (self._processes > 1 and not math.isfinite(said.gradient_norm)):
                     self._guarded("non_finite_loss", self._look_at_loss, step, time, newest.loss, again=True)
         if said.token_entropy is not None:
             newest.token_entropy = said.token_entropy
         if said.top1_probability is not None:
             newest.top1_probability = said.top1_probability
-        if said.tokens_seen is not None and not self._timed:
+        if said.tokens_seen is not None:
             self._guarded("throughput", self._look_at_tokens, step, time, said.tokens_seen)
+        if said.equal_rewards is not None:
+            self._gradients.rewards(said.equal_rewards)
         self._look_at_evaluation(step, time, said)
         return self._due(time)
 
     def layers(self, step: int, time: float, values: LayerValues) -> list[Record]:
         """One collection of the norms of layers."""
         self._newest.step = max(step, self._newest.step)
-        self._guarded("layers", self._gradients.layers, step, time, values)
+        self._guarded("layers", self._gradients.layers, step, time, values, learning_rate=self._rates.rate)
         return self._due(time)
 
     def hardware(self, sample: Hardware) -> list[Record]:
@@ -232,7 +234,7 @@ class TrainingWatch:
             step=step,
             time=time,
             spikes=self._spikes.episodes,
-            learning_rate=None if self._schedule is None else self._schedule.rate,
+            learning_rate=self._rates.rate,
             gradient_norm=self._gradients.norm,
             token_entropy=newest.token_entropy,
             top1_probability=newest.top1_probability,
@@ -272,7 +274,8 @@ class TrainingWatch:
 
     def _look_at_loss(self, step: int, time: float, loss: float, *, again: bool = False) -> None:
         table, norm = self._policy.alerts.non_finite_loss, self._gradients.norm_at(step)
-        found = self._sound if math.isfinite(loss) else non_finite_loss(step, loss, norm, table=table)
+        sound = math.isfinite(loss) and (norm is None or math.isfinite(norm))
+        found = non_finite_loss(step, loss, norm, table=table, processes=self._processes) if not sound else self._sound
         self._conditions.judge("non_finite_loss", found, step=step, time=time, again=again)
 
     def _look_for_mask(self, step: int, time: float) -> None:
@@ -285,6 +288,11 @@ class TrainingWatch:
         found = self._spikes.update(step, loss)
         self._conditions.judge("loss_spike", unknown(NOT_PROGRESS) if self._rewards else found, step=step, time=time)
 
+    def _look_at_level(self, step: int, time: float, loss: float) -> None:
+        found = unknown(NOT_PROGRESS) if self._rewards else self._level.update(step, loss, self._gradients.norm)
+        if math.isfinite(loss):
+            self._conditions.judge("loss_diverged", found, step=step, time=time)
+
     def _look_for_plateau(self, step: int, time: float, loss: float) -> None:
         self._plateau.update(step, loss)
         result = self._plateau.result
@@ -293,7 +301,7 @@ class TrainingWatch:
         elif result is not self._plateau_result:  # it is drawn anew now and then
             gain = self._policy.alerts.plateau.min_gain
             self._flat = plateau(result, min_gain=gain, before=self._fell_before() if result.plateau else "")
-            self._plateau_result = result
+            self._plateau_result, self._plateau_step = result, step
         self._conditions.judge("plateau", self._flat, step=step, time=time)
 
     def _fell_before(self) -> str:
@@ -318,30 +326,22 @@ class TrainingWatch:
             self._guarded("scores", watch.scores, step, time, said.scores)
 
     def _look_at_rate(self, step: int, time: float, rate: float) -> None:
-        alerts = self._policy.alerts
-        self._schedule = schedule_after(self._schedule, step, rate)
-        self._conditions.judge(
-            "learning_rate_high", learning_rate_high(step, rate, table=alerts.learning_rate_high), step=step, time=time
-        )
-        low = learning_rate_low(step, rate, total_steps=self.total_steps, table=alerts.learning_rate_low)
-        self._conditions.judge("learning_rate_low", low, step=step, time=time)
+        self._rates.update(step, time, rate, total_steps=self.total_steps)
 
     def _look_at_speed(self, step: int, time: float, timing: StepTiming) -> None:
+        self.throughput.update(step, time, timing)
+        self._judge_speed(step, time)
+
+    def _look_at_tokens(self, step: int, time: float, tokens: float) -> None:
+        if self.throughput.count(TokensSeen(step, time, tokens)):
+            self._judge_speed(step, time)
+
+    def _judge_speed(self, step: int, time: float) -> None:
         fold = self.throughput
-        fold.update(step, time, timing)
         if fold.steps % max(1, self._policy.throughput.window // LOOKS):
             return
         found = throughput_degraded(step, fold, table=self._policy.alerts.throughput_degraded)
         self._conditions.judge("throughput_degraded", found, step=step, time=time)
-
-    def _look_at_tokens(self, step: int, time: float, tokens: float) -> None:
-        """The pace between two logs that count tokens, as that of one step; pauses between them are in it."""
-        before, self._tokens = self._tokens, _TokensSeen(step, time, tokens)
-        if before is None or step <= before.step or not time > before.time or tokens < before.tokens:
-            return
-        steps = step - before.step
-        pace = StepTiming(tokens=(tokens - before.tokens) / steps, seconds=(time - before.time) / steps)
-        self._look_at_speed(step, time, pace)
 
     def _due(self, time: float, *, ended: bool = False) -> list[Record]:
         """The records to write now: alerts when there are any, signals and advice now and then."""
@@ -364,18 +364,18 @@ class TrainingWatch:
 
     def _advised(self, told: Signals, *, ended: bool) -> Advice | None:
         """New advice, if it is to be written."""
-        change = None
-        if told.loss_change is not None and told.loss_change_steps is not None and not self._rewards:
-            change = Change(ratio=told.loss_change, steps=told.loss_change_steps)
+        known = told.loss_change is not None and not self._rewards
         situation = Situation(
             step=told.step,
             total_steps=self.total_steps,
             alerts=fired(self._conditions.active),
-            schedule=self._schedule,
+            schedule=self._rates.schedule,
             evaluations=self._evaluations.losses,
             plateau=None if "plateau" in self._failed or self._rewards else self._plateau.result,
             trend="unknown" if self._rewards else told.loss_trend,
-            change=change,
+            change=self._losses.change if known else None,
+            progress=None if self._rewards else self._beginning.progress(told.streaming_ce, told.loss_noise),
+            plateau_step=self._plateau_step,
             spikes=() if self._rewards or self._conditions.off("loss_spike") else tuple(self._spikes.newest),
             saves=tuple(
                 save if self._evaluations.sound_at(save.step) else replace(save, sound=False) for save in self._saves

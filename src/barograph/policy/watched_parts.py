@@ -6,9 +6,10 @@ CONDITIONS: dict[str, tuple[str, ...]] = {
     "non_finite_loss": ("non_finite_loss",),
     "masked_loss": ("masked_loss",),
     "spikes": ("loss_spike",),
+    "divergence": ("loss_diverged",),
     "plateau": ("plateau",),
     "gradients": ("exploding_gradients", "vanishing_gradients"),
-    "learning_rate": ("learning_rate_high", "learning_rate_low"),
+    "learning_rate": ("learning_rate_high", "learning_rate_low", "learning_rate_zero"),
     "throughput": ("throughput_degraded",),
     "layers": ("dead_layers", "gradient_imbalance"),
     "evaluation_losses": ("non_finite_evaluation",),
@@ -32,7 +33,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
 
 WITHOUT: dict[str, tuple[str, ...]] = {
     "gradient_norm": ("exploding_gradients", "vanishing_gradients"),
-    "learning_rate": ("learning_rate_high", "learning_rate_low"),
+    "learning_rate": ("learning_rate_high", "learning_rate_low", "learning_rate_zero"),
     "tokens_per_sec": ("throughput_degraded",),
     "layers": ("dead_layers", "gradient_imbalance"),
     "validation_loss": ("non_finite_evaluation", "val_train_gap"),

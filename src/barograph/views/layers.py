@@ -82,7 +82,8 @@ def newest_activity(snapshot: Snapshot, run: str, attempt: Attempt, *, policy: P
 
 
 def _names(snapshot: Snapshot, run: str) -> tuple[tuple[LayerName, ...], int]:
-    """The columns whose gradients are in the index, and how many more there are."""
+    """The columns of which anything is in the index, also those that no gradient ever reached, and how many more there
+    are."""
     found = {
         metric.name
         for name in query.series_names(snapshot, run)

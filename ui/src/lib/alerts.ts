@@ -100,6 +100,7 @@ const CONDITIONS: Record<string, string> = {
   non_finite_loss: 'Loss that is no number',
   masked_loss: 'Loss of exactly zero that hides a NaN',
   loss_spike: 'Loss spike',
+  loss_diverged: 'Loss that stays above where it was',
   val_train_gap: 'Gap between evaluation and training loss',
   learning_rate_high: 'Learning rate too high',
   learning_rate_low: 'Learning rate too low',
