@@ -130,6 +130,7 @@ def test_frozen_parameters_are_in_no_column() -> None:
     for one in (*model.embed.parameters(), *of_block(model, 0)):
         one.requires_grad_(False)
     assert columns(model).names == (LayerName("layers.1", ""), LayerName("head", ""))
+    assert columns(model).frozen == 2, "the embedding and a block"
 
 
 def test_the_update_of_a_large_tensor_is_estimated_from_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:

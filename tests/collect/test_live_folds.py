@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from barograph.analysis.layer_activity import LayerName, LayerValues
 from barograph.analysis.throughput import StepTiming
 from barograph.collect.begin import init
+from barograph.collect.layer_norms import HostNorms, HostSquares, LayerNorms
 from barograph.collect.live_folds import LiveFolds, layer_metrics
 from barograph.collect.observed import BATCH_SIZE, SEQUENCE_LENGTH, Observed
 from barograph.collect.rows import Rows
@@ -259,3 +260,52 @@ def test_the_shape_of_batches_is_recorded_where_it_changes() -> None:
         lines += of_kind(Step, folds.observed(step, float(step), Observed(losses=(1.0,), timing=timing)))
     said = [{name: one.metrics[name] for name in (BATCH_SIZE, SEQUENCE_LENGTH) if name in one.metrics} for one in lines]
     assert said == [{BATCH_SIZE: 8.0, SEQUENCE_LENGTH: 64.0}, {}, {SEQUENCE_LENGTH: 80.0}, {SEQUENCE_LENGTH: 64.0}, {}]
+
+
+def test_steps_are_folded_together_and_what_is_no_number_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("barograph.collect.live_folds.TOGETHER_S", 1e6)
+    folds = LiveFolds(load(), rows=Rows(), budget=TimeBudget({"layers": 1.0}))
+    for step in range(5):
+        assert len(of_kind(Step, folds.observed(step, float(step), Observed(losses=(2.0,))))) == 1
+    seen = [folds.last_step]
+    folds.caught_up()
+    seen.append(folds.last_step)
+    assert seen == [0, 4], "the first at once"
+    said = folds.observed(5, 5.0, Observed(losses=(1.0,)))
+    assert of_kind(Alert, said) == []
+    (alert,) = of_kind(Alert, folds.observed(6, 6.0, Observed(losses=(math.nan,))))
+    assert (alert.condition, alert.step) == ("non_finite_loss", 6)
+    folds.observed(7, 7.0, Observed(losses=(1.0,)))
+    folds.end()
+    assert folds.last_step == 7
+
+
+def test_a_norm_that_is_no_number_beside_a_sound_loss_is_of_another_process() -> None:
+    for processes, expected in ((1, set()), (2, {"non_finite_loss"})):
+        folds = LiveFolds(load(), rows=Rows(), budget=TimeBudget({"layers": 1.0}), processes=processes)
+        said = folds.observed(60, 0.0, Observed(losses=(2.0,), gradient_norm=math.nan))
+        found = {one.condition for one in of_kind(Alert, said) if one.condition == "non_finite_loss"}
+        assert found == expected
+        assert all(one.step == 60 for one in of_kind(Alert, said))
+
+
+@pytest.mark.parametrize(
+    ("gradient", "update", "asked"),
+    [([1.0, 1.0], [0.1, 0.1], False), ([1.0, None], [0.1, 0.1], True), ([1.0, 1.0], [0.1, 0.0], True)],
+)
+def test_layers_that_do_not_move_are_looked_at_again_soon(
+    gradient: list[float | None], update: list[float], asked: bool
+) -> None:
+    budget = TimeBudget({"layers": 1.0})
+    folds = LiveFolds(load(), rows=Rows(), budget=budget)
+    names = (LayerName("a", ""), LayerName("b", ""))
+    sums, changes = ([torch.tensor(one or 0.0) for one in part] for part in (gradient, [1.0, 1.0, *update]))
+    norms = LayerNorms(
+        names,
+        "full",
+        gradients=[HostSquares(2, [HostNorms(sums, [0, 1])])],
+        changes=[HostSquares(4, [HostNorms(changes, [0, 1, 2, 3])])],
+        without=frozenset(at for at, one in enumerate(gradient) if one is None),
+    )
+    folds.layers(1, 1.0, norms)
+    assert budget.wanted("layers") == asked

@@ -121,6 +121,15 @@ def test_a_loss_that_is_no_number_neither_counts_nor_ends_it() -> None:
     assert {one.state for one in watched([*risen, *[math.nan] * 50])} == {"pending", "firing"}
 
 
+@pytest.mark.parametrize(("times", "level"), [(1.06, "warning"), (1.5, "critical")])
+def test_a_small_rise_on_the_way_is_less_grave_than_a_great_one(times: float, level: str) -> None:
+    noise = 1.0 + 0.01 * np.random.default_rng(1).standard_normal(400)
+    losses = np.where(np.arange(400) < 300, 2.0, 2.0 * times) * noise
+    (fired,) = [one for one in watched(losses.tolist()) if one.state == "firing"][:1]
+    assert fired.level == level
+    assert "go back to the last checkpoint" in fired.recommendation
+
+
 def test_an_attempt_that_goes_back_is_not_compared_with_the_one_before() -> None:
     watch = TrainingWatch(POLICIES[0])
     said = [watch.step(step, 1.7e9 + step, loss=2.0) for step in range(1, 201)]

@@ -129,6 +129,7 @@ class LayerGradients:
             skipped=self._skipped,
             unused=self._unused,
             unread=self._unread,
+            frozen=self._found.frozen,
         )
         self.forget()
         self._clock.end()

@@ -34,6 +34,9 @@ class Columns(Struct, frozen=True, kw_only=True):
     """The trainable parameters."""
     column: tuple[int, ...]
     """Place among `names` of each parameter."""
+    frozen: int | None = None
+    """Modules that would be columns if one of their parameters were trained; None beside adapters, where they are many
+    by intention."""
 
 
 def columns(model: torch.nn.Module) -> Columns:
@@ -42,8 +45,11 @@ def columns(model: torch.nn.Module) -> Columns:
     named = [(name, one) for name, one in model.named_parameters() if one.requires_grad and one.numel()]
     names = layer_names([name for name, _ in named])
     order = {name: at for at, name in enumerate(dict.fromkeys(names))}
+    adapted = any(_adapter(name) for name, _ in named)
+    all_names = () if adapted else layer_names([name for name, one in model.named_parameters() if one.numel()])
     return Columns(
-        kind="lora" if any(_adapter(name) for name, _ in named) else "full",
+        kind="lora" if adapted else "full",
+        frozen=None if adapted else len(set(all_names) - set(names)),
         names=tuple(order),
         parameters=tuple(one for _, one in named),
         column=tuple(order[name] for name in names),
@@ -55,6 +61,7 @@ def only(found: Columns, parameters: Collection[int]) -> Columns:
     chosen = [at for at, one in enumerate(found.parameters) if id(one) in parameters]
     return Columns(
         kind=found.kind,
+        frozen=found.frozen,
         names=found.names,
         parameters=tuple(found.parameters[at] for at in chosen),
         column=tuple(found.column[at] for at in chosen),
@@ -66,6 +73,7 @@ def used(found: Columns) -> Columns:
     places = {place: at for at, place in enumerate(sorted(set(found.column)))}
     return Columns(
         kind=found.kind,
+        frozen=found.frozen,
         names=tuple(found.names[place] for place in places),
         parameters=found.parameters,
         column=tuple(places[place] for place in found.column),
@@ -75,7 +83,7 @@ def used(found: Columns) -> Columns:
 def under(found: Columns, model: str) -> Columns:
     """`found` with the name of its model before that of each column: `critic.layers.0`."""
     names = tuple(LayerName(f"{model}.{one.module}", one.part) for one in found.names)
-    return Columns(kind=found.kind, names=names, parameters=found.parameters, column=found.column)
+    return Columns(kind=found.kind, frozen=found.frozen, names=names, parameters=found.parameters, column=found.column)
 
 
 def layer_names(parameters: Iterable[str]) -> list[LayerName]:

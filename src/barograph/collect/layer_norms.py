@@ -72,12 +72,14 @@ class LayerNorms:
         unread: frozenset[int] = frozenset(),
         whole: bool = True,
         model: str = "",
+        frozen: int | None = None,
     ) -> None:
         """`gradients`: each `[column]`. `changes`: each `[2 * column]`, weights first, then updates; empty if they were
         not taken. `without`: columns in which no gradient was there. `scaled`: whether a loss scaler is at work.
         `skipped`: any of them other than 0 where it made an optimizer leave the step out. `unused`: columns without a
         parameter here, which are left out. `unread`: those in which a gradient is that cannot be read. `whole`:
-        whether every parameter that is trained is in a column. `model`: its name, if others are watched beside it."""
+        whether every parameter that is trained is in a column. `model`: its name, if others are watched beside it.
+        `frozen`: modules of which nothing is trained, None if nobody counted them."""
         self._names = names
         self._kind = kind
         self._gradients = gradients
@@ -88,6 +90,7 @@ class LayerNorms:
         self._unused = unused
         self._unread = unread
         self._whole = whole and not unread
+        self._frozen = frozen
         self.model = model
         """Name of the model; empty for the one that the run is about."""
 
@@ -104,11 +107,13 @@ class LayerNorms:
         missing = self._without | self._unread
         gradient = [None if at in missing else math.sqrt(squares[at]) for at in there]
         if not self._changes:
-            return LayerValues(names=names, kind=self._kind, gradient=gradient)
+            return LayerValues(names=names, kind=self._kind, gradient=gradient, frozen=self._frozen)
         changes = _total(self._changes, 2 * columns)
         weight = [math.sqrt(changes[at]) for at in there]
         update = [math.sqrt(changes[columns + at]) for at in there]
-        return LayerValues(names=names, kind=self._kind, gradient=gradient, weight=weight, update=update)
+        return LayerValues(
+            names=names, kind=self._kind, gradient=gradient, weight=weight, update=update, frozen=self._frozen
+        )
 
     def overflowed(self, values: LayerValues) -> bool:
         """Whether `values`, as they were read, are of a step that a loss scaler left out: their gradients have

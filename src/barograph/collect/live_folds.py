@@ -52,6 +52,9 @@ LAYERS = "layers"
 LAYERS_AGAIN_S = 10.0
 """Least time between two such measurements."""
 
+LAYERS_ASKED = 5
+"""So many are asked for because a layer did not move."""
+
 MOST_OVERFLOWS = 20
 """Steps in a row that a loss scaler may leave out before it counts as a failure: it halves its scale at each, so that
 20 take it from 65,536 to below 0.1."""
@@ -87,15 +90,17 @@ class LiveFolds:
         rows: Rows,
         budget: TimeBudget,
         total_steps: int | None = None,
+        processes: int = 1,
         stop_on: Collection[str] = (),
         told: Callable[[Alert], None] | None = None,
     ) -> None:
-        """`stop_on`: conditions that ask for the end of training when they fire. `told(alert)` is called for every
-        alert that fires or is over; it must not block."""
+        """`processes`: how many train together. `stop_on`: conditions that ask for the end of training when they fire.
+        `told(alert)` is called for every alert that fires or is over; it must not block."""
         self._policy = policy
         self._rows = rows
         self._budget = budget
         self._total_steps = total_steps
+        self._processes = processes
         self._stop_on = frozenset(stop_on)
         self._told = told
         self._watch: TrainingWatch | None = None
@@ -106,6 +111,7 @@ class LiveFolds:
         self._own_norm = self._logs_norm = False
         self._overflows = self._layer_overflows = 0
         self._layers_asked_at = -LAYERS_AGAIN_S
+        self._layers_asked = 0
         self._tokens = 0.0
         self._later: list[Callable[[], Sequence[Record]]] = []
         self._folded_at = -TOGETHER_S
@@ -273,12 +279,17 @@ class LiveFolds:
             at,
             loss=found.loss,
             gradient_norm=norm,
+            max_norm=found.max_norm,
             token_entropy=found.token_entropy,
             top1_probability=found.top1_probability,
             timing=found.timing,
         )
 
     def _layers(self, step: int, at: float, values: LayerValues, total: float | None) -> Sequence[Record]:
+        if self._layers_asked < LAYERS_ASKED and (None in values.gradient or 0.0 in values.update):
+            # Nothing moved there: once may be chance, and the next look would come when the time budget allows it.
+            self._layers_asked += 1
+            self._ask_for_layers()
         said = [] if total is None else self._seen().metrics(step, at, {GRADIENT_NORM: total})
         return [*said, *self._seen().layers(step, at, values)]
 
@@ -308,7 +319,7 @@ class LiveFolds:
 
     def _seen(self) -> TrainingWatch:
         if self._watch is None:
-            self._watch = TrainingWatch(self._policy, total_steps=self._total_steps)
+            self._watch = TrainingWatch(self._policy, total_steps=self._total_steps, processes=self._processes)
         return self._watch
 
     def _guarded(
@@ -341,13 +352,16 @@ class LiveFolds:
             if step is not None and step not in self._asked and len(self._asked) < MOST_WANTED:
                 self._asked.add(step)
                 self.wanted.append(step)
-        now = time.monotonic()
-        fires = alert.state == "firing" and before != "firing"
-        if fires and alert.category in ABOUT_LAYERS and now - self._layers_asked_at >= LAYERS_AGAIN_S:
-            self._layers_asked_at = now
-            self._budget.want(LAYERS)
+        if alert.state == "firing" and before != "firing" and alert.category in ABOUT_LAYERS:
+            self._ask_for_layers()
         if self._told is not None and before != alert.state and alert.state in {"firing", "resolved"}:
             self._told(alert)
+
+    def _ask_for_layers(self) -> None:
+        now = time.monotonic()
+        if now - self._layers_asked_at >= LAYERS_AGAIN_S:
+            self._layers_asked_at = now
+            self._budget.want(LAYERS)
 
 
 def layer_metrics(values: LayerValues) -> dict[str, float]:

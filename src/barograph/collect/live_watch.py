@@ -70,6 +70,7 @@ class LiveWatch:
             rows=rows,
             budget=self.budget,
             total_steps=banner.total_steps,
+            processes=banner.world_size,
             stop_on=stop_on,
             told=None if self._webhook is None else self._tell,
         )

@@ -74,6 +74,7 @@ class Read(Struct, frozen=True, kw_only=True, gc=False):
     """What the loss was instead of a number."""
     gradient_norm: float | None
     """For the alerts; None where a scaler makes it meaningless."""
+    max_norm: float | None
     token_entropy: float | None
     top1_probability: float | None
     timing: "StepTiming | None"
@@ -116,6 +117,7 @@ def read(seen: Observed) -> Read:
         loss=loss,
         unreadable=unreadable,
         gradient_norm=judged,
+        max_norm=seen.max_norm,
         token_entropy=entropy,
         top1_probability=top1,
         timing=timing,

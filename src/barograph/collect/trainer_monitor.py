@@ -295,12 +295,13 @@ class TrainerMonitor:
         found = columns(model)
         self._layers = LayerGradients(found)
         what = "adapters" if found.kind == "lora" else "blocks"
+        frozen = f" {found.frozen} more are frozen." if found.frozen else ""
         self._run.collector(
             LAYERS,
             running=True,
             detail=f"Norms of gradients before clipping, weights and updates of {len(found.names)} columns ({what}), "
             "as often as one hundredth of the wall time allows. Updates of tensors of more than 65,536 elements are "
-            "estimated from about so many of them.",
+            f"estimated from about so many of them.{frozen}",
         )
 
     def _measure_model(self, model: object) -> None:

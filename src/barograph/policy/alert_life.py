@@ -25,6 +25,7 @@ import msgspec
 
 from barograph.policy.alert_tables import Life
 from barograph.records.alerts import Alert, AlertCategory, AlertStateWord
+from barograph.records.quantities import AlertLevel
 from barograph.records.signals import ConditionWord
 
 EVERY_S = 10.0
@@ -127,9 +128,10 @@ class AlertLife:
         *,
         again: bool = False,
         recommendation: str = "",
+        severity: AlertLevel | None = None,
     ) -> Alert | None:
         """The condition holds; the line to write, if one is due. `again`: this was counted, and more is known of it.
-        `recommendation`: in the place of the policy's, if it is not empty."""
+        `recommendation` and `severity`: in the place of the policy's, if they are given."""
         self._without = None
         self.idle = False
         before = self._alert if self.goes_on(time) else None
@@ -146,7 +148,7 @@ class AlertLife:
             time=time,
             title=title,
             text=text,
-            level=self._life.severity,
+            level=severity or self._life.severity,
             step=step,
             id=before.id if before is not None else self._new_id(),
             condition=self._condition,

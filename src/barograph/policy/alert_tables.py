@@ -112,6 +112,10 @@ class LossDivergedTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     enabled: Enabled
     life: Life
     recommendation: Recommendation
+    severity_small: Annotated[
+        AlertLevel,
+        Meta(description="Of a rise on the way by less than a beginning may rise, in the place of the life's."),
+    ]
     recommendation_later: Annotated[
         str, Meta(min_length=1, description="The same where the loss had been lower and rose on the way.")
     ]

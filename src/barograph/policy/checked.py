@@ -2,6 +2,8 @@
 
 from msgspec import Struct, field
 
+from barograph.records.quantities import AlertLevel
+
 
 class Checked(Struct, frozen=True, kw_only=True, gc=False):
     """One look at one condition."""
@@ -20,6 +22,8 @@ class Checked(Struct, frozen=True, kw_only=True, gc=False):
     """What it is about, such as layers."""
     recommendation: str = ""
     """What to do, where it is another thing than the policy's table says of the condition in general."""
+    severity: AlertLevel | None = None
+    """How grave it is, where that is another than the policy's table says of the condition in general."""
     step: int | None = None
     """The step at which it holds, where that is not the newest one."""
 

@@ -54,6 +54,7 @@ def loss_diverged(step: int, rise: Rise, *, table: LossDivergedTable) -> Checked
         f" {_where(rise)}.{_why(rise)}",
         evidence=evidence,
         recommendation="" if began else table.recommendation_later,
+        severity=None if began or times >= table.start_ratio else table.severity_small,
         step=step,
     )
 

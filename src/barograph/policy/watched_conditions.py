@@ -105,6 +105,7 @@ class WatchedConditions:
                 checked.subjects,
                 again=again,
                 recommendation=checked.recommendation,
+                severity=checked.severity,
             )
         else:
             line = life.not_seen(step, time, more=checked.text, recommendation=checked.recommendation)
