@@ -26,10 +26,10 @@ class Stored(Struct, frozen=True):
     def values(self) -> NDArray[np.float64]:
         """Its elements in float64, by numpy alone."""
         flat = self.bits.reshape(-1)
-        if self.dtype == "BF16":
-            return (flat.astype(np.uint32) << np.uint32(16)).view(np.float32).astype(np.float64)
-        kind = {"F16": np.float16, "F32": np.float32, "F64": np.float64}[self.dtype]
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore"):  # a signalling NaN is one
+            if self.dtype == "BF16":
+                return (flat.astype(np.uint32) << np.uint32(16)).view(np.float32).astype(np.float64)
+            kind = {"F16": np.float16, "F32": np.float32, "F64": np.float64}[self.dtype]
             return flat.view(kind).astype(np.float64)
 
 
