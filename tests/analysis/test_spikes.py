@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from barograph.analysis.spikes import SpikeRule, Spikes, spikes
+from barograph.analysis.spikes import SpikeRule, Spikes, median, spikes
 
 Floats = NDArray[np.float64]
 RULE = SpikeRule(window=50, min_window=20, sigma=7.0, min_ratio=1.10, tail=2.0, merge=5)
@@ -154,3 +154,9 @@ def test_an_episode_goes_on_until_so_many_points_were_no_hits() -> None:
         fold.update(step, loss)
         firing.append(fold.firing)
     assert firing == [False] * 60 + [True] * RULE.merge + [False] * (11 - RULE.merge)
+
+
+@given(st.lists(st.floats(-1e150, 1e150), min_size=1, max_size=60))
+def test_the_median_is_that_of_numpy_to_the_bit(values: list[float]) -> None:
+    assert median(np.array(values)) == np.median(values)
+    assert math.isnan(median(np.array([*values, math.nan])))

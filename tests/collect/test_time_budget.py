@@ -112,3 +112,21 @@ def test_the_time_of_our_threads_is_read_and_that_of_others_is_not() -> None:
         other.join()
         ours.join()
     assert 0.02 < spent < 0.4
+
+
+def test_what_threads_take_is_charged_at_the_rate_of_lately_and_evened_out_at_each_look() -> None:
+    """Looked at every hundredth step or at every step: as much is left for what is measured."""
+    made = []
+    for every in (1, 100):
+        budget = TimeBudget({"layers": 1.0}, threads_rate=0.002)
+        count = 0
+        for number in range(5_000):
+            if number % every == 0:
+                budget.threads_s = number * 0.1 * 0.003
+            if budget.due("layers"):
+                count += 1
+                budget.measured("layers", 0.001)
+            budget.step(0.1)
+        made.append(count)
+    expected = 5_000 * 0.1 * (SHARE - 0.003) / 0.001
+    assert made == [pytest.approx(expected, rel=0.1)] * 2

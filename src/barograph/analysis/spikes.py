@@ -47,6 +47,15 @@ ROWS = 1 << 15
 """Windows that are looked at at a time."""
 
 
+def median(values: Floats) -> float:
+    """The median of `values: [values]`, one or more, NaN if one of them is: numpy's own to the bit, in a tenth of its
+    time for a few dozen values, most of which goes into finding out what it was given."""
+    ordered, half = np.sort(values), len(values) // 2
+    if math.isnan(ordered[-1]):  # they are sorted to the end
+        return math.nan
+    return float(ordered[half]) if len(values) % 2 else float((ordered[half - 1] + ordered[half]) / 2.0)
+
+
 class SpikeRule(Struct, frozen=True, kw_only=True):
     """What counts as a spike."""
 
@@ -162,14 +171,14 @@ def hit_above(before: Floats, loss: float, *, spared: slice, rule: SpikeRule) ->
     logs = loss > 0.0 and bool((before > 0.0).all())
     y, here = (np.log(before), math.log(loss)) if logs else (before, loss)
     half = len(y) // 2
-    older, newer = float(np.median(y[:half])), float(np.median(y[half:]))
+    older, newer = median(y[:half]), median(y[half:])
     line = _line(older, newer, half=half, count=len(y))
-    predicted = max(line.slope * len(y) + line.level, float(np.median(y[-RECENT:])))
+    predicted = max(line.slope * len(y) + line.level, median(y[-RECENT:]))
     if here - predicted <= _least_rise(predicted, logs=logs, rule=rule):
         return None
     residuals = y - (line.slope * np.arange(len(y)) + line.level)
-    residuals -= np.median(residuals)
-    scale = MAD_TO_SIGMA * float(np.median(np.abs(residuals)))
+    residuals -= median(residuals)
+    scale = MAD_TO_SIGMA * median(np.abs(residuals))
     residuals[spared] = 0.0
     if here - predicted <= max(rule.sigma * scale, rule.tail * float(residuals.max())):
         return None

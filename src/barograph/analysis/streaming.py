@@ -22,7 +22,7 @@ import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from barograph.analysis.spikes import MAD_TO_SIGMA
+from barograph.analysis.spikes import MAD_TO_SIGMA, median
 from barograph.analysis.trend import Trend, TrendRule, trend
 
 Floats = NDArray[np.float64]
@@ -171,7 +171,7 @@ def change_between(steps: NDArray[np.int64], losses: Floats) -> Change | None:
     """The change from the median of the first tenth of `losses: [losses]`, nats, to that of the last; None if one of
     them is zero or less. It is what was seen, and no slope: a curve that fell and stays has fallen."""
     part = max(1, len(losses) // 10)
-    first, last = float(np.median(losses[:part])), float(np.median(losses[-part:]))
+    first, last = median(losses[:part]), median(losses[-part:])
     if not (first > 0.0 and last > 0.0 and math.isfinite(last / first)):
         return None
     return Change(ratio=last / first - 1.0, steps=int(steps[-1] - steps[0]), step=int(steps[-1]))
@@ -183,9 +183,9 @@ def residual_noise(losses: Floats) -> float:
     count = len(losses)
     half = count // 2
     first, second = (half - 1) / 2, half + (count - half - 1) / 2
-    older, newer = float(np.median(losses[:half])), float(np.median(losses[half:]))
+    older, newer = median(losses[:half]), median(losses[half:])
     residuals = losses - (older + (newer - older) * (np.arange(count) - first) / (second - first))
-    return MAD_TO_SIGMA * float(np.median(np.abs(residuals - np.median(residuals))))
+    return MAD_TO_SIGMA * median(np.abs(residuals - median(residuals)))
 
 
 def _finite(value: float) -> float | None:

@@ -21,7 +21,7 @@ from barograph.collect.hardware import EVERY_S, HardwareSampler
 from barograph.collect.live_folds import LiveFolds
 from barograph.collect.rows import Rows
 from barograph.collect.status_file import StatusFile
-from barograph.collect.time_budget import TimeBudget, threads_seconds
+from barograph.collect.time_budget import TimeBudget, threads_seconds, usual_threads_rate
 from barograph.journal import JournalWriter
 from barograph.journal.webhook import Webhook
 from barograph.journal.writer import described
@@ -36,7 +36,7 @@ PULSE_LOST_S = 5.0
 THREADS_EVERY_S = 5.0
 """Seconds between two looks at what our threads cost."""
 
-STATUS_COSTS = 2000.0
+STATUS_COSTS = 5000.0
 """Between two status documents lies so many times what one takes to derive, and a second at least."""
 
 MEASURED = tuple(field for field in Hardware.__struct_fields__ if field not in {"time", "step", "why"})
@@ -59,7 +59,7 @@ class LiveWatch:
         stop_on: Collection[str] = (),
     ) -> None:
         """`run` is the run's folder. `stop_on`: conditions whose alerts ask for the end of training."""
-        self.budget = TimeBudget({"layers": 0.75, "token_statistics": 0.25})
+        self.budget = TimeBudget({"layers": 0.75, "token_statistics": 0.25}, threads_rate=usual_threads_rate())
         self._banner = banner
         self._process = os.getpid()
         # One rank speaks for all of the machine, the status document and the notifications.

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-SHARE = 0.0075
+SHARE = 0.007
 """Share of the wall time that hooks and threads may take together, of what these clocks see. The promise is 1 %: the
 rest is for the beginning of the threads, and for what calls the clocks."""
 
@@ -27,8 +27,9 @@ _SAVED_TIMES = 2.0
 class TimeBudget:
     """A fold over the steps and costs of one training."""
 
-    def __init__(self, parts: Mapping[str, float], *, share: float = SHARE) -> None:
-        """`parts`: name of each measurement -> its part of what is left, together at most 1."""
+    def __init__(self, parts: Mapping[str, float], *, share: float = SHARE, threads_rate: float = 0.0) -> None:
+        """`parts`: name of each measurement -> its part of what is left, together at most 1. `threads_rate`: the part
+        of the wall time that our threads are taken to need, until it is known."""
         self._parts = dict(parts)
         self._share = share
         self._saved = dict.fromkeys(parts, 0.0)
@@ -42,7 +43,8 @@ class TimeBudget:
         """Seconds of wall time so far."""
         self.threads_s = 0.0
         """Processor seconds of our threads so far; another thread sets it."""
-        self._threads_paid_s: float | None = None
+        self._threads_seen_s = self._threads_wall_s = self._threads_ahead_s = 0.0
+        self._threads_rate = threads_rate
         self._wanted: set[str] = set()
 
     @property
@@ -70,20 +72,32 @@ class TimeBudget:
 
     def step(self, wall_s: float) -> None:
         """One more optimizer step, `wall_s` after the one before: what may be spent now is shared out."""
-        threads_s = self.threads_s
-        if self._threads_paid_s is None and threads_s > 0.0:
-            self._threads_paid_s = threads_s  # what they needed to begin is spent once, and measures nothing
-        paid = self._other_s + (threads_s - self._threads_paid_s if self._threads_paid_s is not None else 0.0)
-        self._other_s = 0.0
-        self._threads_paid_s = threads_s if self._threads_paid_s is not None else None
         self.wall_s += wall_s
-        # The threads are looked at every few seconds: what they took since then is paid back over the steps to come.
+        paid = self._other_s + self._threads(wall_s)
+        self._other_s = 0.0
         self._left_s += self._share * wall_s - paid
         share, self._left_s = max(0.0, self._left_s), min(0.0, self._left_s)
         for name, part in self._parts.items():
             most = _SAVED_TIMES * self._cost.get(name, 0.0)
             self._saved[name] = min(most, self._saved[name] + part * share)
             self._waited[name] += 1
+
+    def _threads(self, wall_s: float) -> float:
+        """What is paid for the threads at a step: as much as they took lately, as they are looked at every few seconds
+        only; and at each look the difference."""
+        paid = self._threads_rate * wall_s
+        self._threads_wall_s += wall_s
+        self._threads_ahead_s += paid
+        taken = self.threads_s - self._threads_seen_s
+        if taken <= 0.0:
+            return paid
+        if self._threads_seen_s > 0.0:
+            self._threads_rate = taken / self._threads_wall_s
+            paid += taken - self._threads_ahead_s
+        # else: what they needed to begin is spent once, and measures nothing
+        self._threads_seen_s = self.threads_s
+        self._threads_wall_s = self._threads_ahead_s = 0.0
+        return paid
 
     def want(self, name: str) -> None:
         """Have `name` measured at the next step, before it has paid back what it cost; another thread may say so."""
@@ -98,6 +112,11 @@ class TimeBudget:
         """Whether `name` may be measured at this step."""
         waited = self._waited[name]
         return name in self._wanted or name not in self._cost or waited >= LONGEST_WAIT or self._saved[name] >= 0.0
+
+
+def usual_threads_rate() -> float:
+    """What our threads take of the wall time at steps of 80 ms; 0 where the system would never tell the real one."""
+    return 0.005 if Path("/proc/self/schedstat").exists() else 0.0
 
 
 def threads_seconds() -> float:

@@ -96,7 +96,7 @@ class TrainingWatch:
         self._rewards = False
         self._failed: dict[str, str] = {}
         self._unavailable: dict[str, str] = {}
-        self._pace = Pace(burst=20, every_s=1.0)
+        self._pace = Pace(burst=10, every_s=1.0)
         self._signals_at = -math.inf
         self._advice = AdviceWatch(policy)
         self.throughput = Throughput(rules.throughput(policy))
