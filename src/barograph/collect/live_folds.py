@@ -123,6 +123,8 @@ class LiveFolds:
         """The newest loss of a step, for the status document."""
         self.last_step: int | None = None
         """The newest step of such a loss."""
+        self.fired = 0
+        """How many alerts have begun to fire."""
         self.newest: dict[str, float] = {}
         """The newest value of each logged metric that the status document has a field for."""
 
@@ -289,7 +291,7 @@ class LiveFolds:
         if self._layers_asked < LAYERS_ASKED and (None in values.gradient or 0.0 in values.update):
             # Nothing moved there: once may be chance, and the next look would come when the time budget allows it.
             self._layers_asked += 1
-            self._ask_for_layers()
+            self._budget.want(LAYERS)
         said = [] if total is None else self._seen().metrics(step, at, {GRADIENT_NORM: total})
         return [*said, *self._seen().layers(step, at, values)]
 
@@ -352,8 +354,10 @@ class LiveFolds:
             if step is not None and step not in self._asked and len(self._asked) < MOST_WANTED:
                 self._asked.add(step)
                 self.wanted.append(step)
-        if alert.state == "firing" and before != "firing" and alert.category in ABOUT_LAYERS:
-            self._ask_for_layers()
+        if alert.state == "firing" and before != "firing":
+            self.fired += 1
+            if alert.category in ABOUT_LAYERS:
+                self._ask_for_layers()
         if self._told is not None and before != alert.state and alert.state in {"firing", "resolved"}:
             self._told(alert)
 

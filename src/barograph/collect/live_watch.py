@@ -37,7 +37,10 @@ THREADS_EVERY_S = 5.0
 """Seconds between two looks at what our threads cost."""
 
 STATUS_COSTS = 5000.0
-"""Between two status documents lies so many times what one takes to derive, and a second at least."""
+"""Between two status documents lies so many times what one takes to derive, a second at least, and at most"""
+
+STATUS_AT_MOST_S = 10.0
+"""so many seconds; an alert that fires does not wait."""
 
 MEASURED = tuple(field for field in Hardware.__struct_fields__ if field not in {"time", "step", "why"})
 """Fields of a sample of the machine that say something of it."""
@@ -80,6 +83,7 @@ class LiveWatch:
         self._writer: JournalWriter | None = None
         self._hardware_at = -EVERY_S
         self._threads_at = self._status_at = 0.0
+        self._fired = 0
         self._vram: deque[Hardware] = deque(maxlen=SAMPLES)
         self._utilisation: Callable[[float | None], float | None] | None = None
         self._pulsed_at: float | None = None  # None once that entry was seen
@@ -149,9 +153,11 @@ class LiveWatch:
             said += self._look_at_machine(now)
         if self._utilisation is not None and self.folds.watch is not None:
             self.folds.utilised(self._utilisation(self.folds.watch.throughput.current))
-        if now >= self._status_at:
+        if now >= self._status_at or self.folds.fired != self._fired:
+            self._fired = self.folds.fired
+            began = time.monotonic()
             said += self._offer("training", None)
-            self._status_at = now + STATUS_COSTS * (time.monotonic() - now)
+            self._status_at = now + min(STATUS_AT_MOST_S, STATUS_COSTS * (time.monotonic() - began))
         return said
 
     def _look_at_machine(self, now: float) -> list[Record]:
@@ -174,8 +180,8 @@ class LiveWatch:
             found = batch(self.folds.wanted.popleft())
             if found is not None:
                 said.append(found)
-        crashed = ending.exit_code != 0
-        return said + self._offer("crashed" if crashed else "completed", ending.reason if crashed else None)
+        crashed = ending.exit_code not in (None, 0)
+        return said + self._offer("crashed" if crashed else "completed", ending.reason)
 
     def _offer(self, status: RunStateWord, error: str | None) -> list[Record]:
         """Derive the status document, and give it to the thread that writes it; if that fails, say so, once."""

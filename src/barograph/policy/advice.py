@@ -75,10 +75,12 @@ def _stop(now: Situation, *, table: AdviceTable) -> AdviceItem | None:
     tail = "" if evaluated else f" No evaluation loss {known}, so nothing says how the model does on other data."
     lost = situation.failed_evaluation(now)
     confidence: Confidence = "low" if not evaluated else "high" if lost is None else "medium"
+    steady = now.schedule is not None and now.schedule.steady
+    over = "the planned steps are nearly made" if steady else "the schedule is over"
     return AdviceItem(
         action="stop",
         text=("Ended, and no more was to be gained" if now.ended else "Stop")
-        + f": the training loss gains no more than {table.stop_after_gain_below:.1%}, the schedule is over"
+        + f": the training loss gains no more than {table.stop_after_gain_below:.1%}, {over}"
         + (", and the evaluation loss falls no more." if evaluated else ".")
         + tail,
         confidence=confidence,

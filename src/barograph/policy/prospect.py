@@ -112,6 +112,13 @@ def _reason(now: Situation, *, table: AdviceTable) -> _Reason:
     if now.trend == "improving":
         fell = "the loss falls" if now.change is None else _fell(now.change, now.progress)
         ended = "The loss still fell" if now.change is None else f"{fell[:1].upper()}{fell[1:]}"
+        if now.plateau is not None and now.plateau.expected_gain is not None and now.plateau.expected_gain <= 0.0:
+            # It fell over all that the trend is of, and its newest part says that it will not.
+            return _Reason(
+                f"Continue: {fell}, though by the newest losses it falls no more.",
+                f"{ended}; by the newest losses it fell no more.",
+                "medium",
+            )
         return _Reason(f"Continue: {fell}.", f"{ended}: a longer training may gain more.", "high")
     if newest:
         ended = "The evaluation loss still fell: a longer training may gain more."

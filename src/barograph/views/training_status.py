@@ -43,8 +43,7 @@ def _document(snapshot: Snapshot, run: str, newest: NewestAttempt, *, policy: Po
     alerts = alerts_now(snapshot, run, latest, now=now, crashed_after_s=crashed_after_s)
     activity = newest_activity(snapshot, run, newest.attempt, policy=policy)
     complete = newest.parts[-1].complete
-    failed = complete is not None and complete.exit_code not in (None, 0)
-    error = error_of(complete.reason if complete is not None and failed else None)
+    error = error_of(None if complete is None else complete.reason)
     known = {name: _newest(snapshot, run, newest.attempt, name) for name in ("learning_rate", "epoch", *REPORTED)}
     return status_of(
         status=state.state,
