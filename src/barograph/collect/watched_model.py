@@ -247,9 +247,10 @@ class WatchedModel:
         if self._every is not None:
             due = self._since >= self._every
         else:
-            due = self._budget.due(LAYERS) and not any(
+            waits = any(
                 one._measured_at < self._measured_at and everything - one._stepped_at < PATIENCE for one in others
             )
+            due = self._rounds == 1 or (self._budget.due(LAYERS) and not waits)  # the first step, whatever it costs
         self._collecting = due or self._budget.wanted(LAYERS)
         if self._collecting:
             self._since = 0
