@@ -37,10 +37,10 @@ THREADS_EVERY_S = 5.0
 """Seconds between two looks at what our threads cost."""
 
 STATUS_COSTS = 5000.0
-"""Between two status documents lies so many times what one takes to derive, a second at least, and at most"""
+"""Between two status documents lies so many times what one takes to derive, and a second at least."""
 
 STATUS_AT_MOST_S = 10.0
-"""so many seconds; an alert that fires does not wait."""
+"""Seconds that a status document is old at most; an alert that fires has one derived at the next pulse."""
 
 MEASURED = tuple(field for field in Hardware.__struct_fields__ if field not in {"time", "step", "why"})
 """Fields of a sample of the machine that say something of it."""

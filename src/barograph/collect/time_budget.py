@@ -91,7 +91,7 @@ class TimeBudget:
         taken = self.threads_s - self._threads_seen_s
         if taken <= 0.0:
             return paid
-        if self._threads_seen_s > 0.0:
+        if self._threads_seen_s > 0.0 and self._threads_wall_s > 0.0:
             self._threads_rate = taken / self._threads_wall_s
             paid += taken - self._threads_ahead_s
         # else: what they needed to begin is spent once, and measures nothing
